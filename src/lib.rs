@@ -1,0 +1,4 @@
+//! riklet, the node agent of a RIK cluster.
+
+pub mod model;
+pub mod node;

@@ -1,0 +1,8 @@
+//! Pure data: names, workloads, the journal's vocabulary, what was seen. No IO, no clock.
+
+pub mod definition;
+pub mod ids;
+pub mod line;
+pub mod observed;
+pub mod spec;
+pub mod state;

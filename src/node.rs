@@ -1,0 +1,184 @@
+//! The seam between deciding and doing: what the reconciler needs of a node.
+//!
+//! Owns: the verbs, what each promises, and the errors they may end with. The real node
+//! (`runtime::RealNode`) and the simulated one
+//! (`testing::FakeNode`) implement it, and one contract suite runs over both. Must never happen
+//! behind it: a decision about what should run. Every verb is idempotent: "exists", "already
+//! stopped" and "not found" are successes.
+
+use std::{fmt, future::Future};
+
+use crate::model::{
+    ids::{ContainerId, Uid},
+    line::{Intent, ProcessId},
+    observed::{ObservedInstance, ObservedNode},
+    spec::WorkloadSpec,
+};
+
+/// What kind of failure a verb ended with; the retry policy reads this, never the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// A later try may succeed: the network, a busy file, a full table.
+    Transient,
+    /// The same request can't succeed: no such image, wrong architecture, a refused definition.
+    Permanent,
+    /// The call hung, and was killed at its deadline together with all it had spawned.
+    Hung,
+    /// The program itself can't be run.
+    ProgramMissing,
+    /// The disk is full.
+    DiskFull,
+    /// The snapshot that the container was to lie on isn't there (any more).
+    SnapshotMissing,
+    /// A process outlives SIGKILL.
+    Unkillable,
+}
+
+/// Why a verb failed: what was tried is the message, the cause is the source.
+#[derive(Debug)]
+pub struct Failure {
+    /// For the retry policy.
+    pub kind: FailureKind,
+    /// What was tried, on what, in one sentence, with the mend where there is one.
+    pub tried: String,
+    /// The cause.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure with its cause.
+    pub fn new(
+        kind: FailureKind,
+        tried: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            tried: tried.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// A failure that is its own cause.
+    pub fn plain(kind: FailureKind, tried: impl Into<String>) -> Self {
+        Self {
+            kind,
+            tried: tried.into(),
+            source: None,
+        }
+    }
+
+    /// Will the same request make sense later?
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.kind != FailureKind::Permanent
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tried)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// An image that is unpacked and may be run from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyImage {
+    /// Digest of the manifest as the registry has it, `sha256:<hex>`.
+    pub digest: String,
+    /// The snapshot's name, `sha256-<hex>`.
+    pub snapshot: String,
+}
+
+/// Everything a create needs; the intent in it is durable before the verb is called.
+#[derive(Debug, Clone)]
+pub struct CreateRequest<'a> {
+    /// The names to use.
+    pub intent: &'a Intent,
+    /// The instance's id: only for annotations, labels and the hostname, never for a path.
+    pub instance: &'a str,
+    /// What to run; the container is `workload.containers[intent.container.n]`.
+    pub workload: &'a WorkloadSpec,
+}
+
+/// A container that the runtime has created and not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedContainer {
+    /// Its init process.
+    pub process: ProcessId,
+    /// Its monitor's pid.
+    pub monitor: Option<i32>,
+}
+
+/// Something may have changed; look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// At this incarnation.
+    Instance(Uid),
+    /// Anywhere: an event source overflowed or was re-opened.
+    Anywhere,
+}
+
+/// A node on which containers run.
+pub trait Node: Send + Sync + 'static {
+    /// Makes the image's snapshot be there. `pinned` is the digest that was recorded for it, if
+    /// any: then exactly that one. One pull however many wait for it.
+    fn ensure_image(
+        &self,
+        image: &str,
+        pinned: Option<&str>,
+    ) -> impl Future<Output = Result<ReadyImage, Failure>> + Send;
+
+    /// Makes the incarnation's directories and, unless it is on the host's network, its network
+    /// namespace `rk-<uid>` with `lo` raised.
+    fn ensure_sandbox(
+        &self,
+        uid: &Uid,
+        host_network: bool,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Makes bundle, rootfs and monitor, and waits until the runtime says "created". After a
+    /// failure nothing of the attempt runs and a `remove` clears the rest.
+    fn create(
+        &self,
+        request: CreateRequest<'_>,
+    ) -> impl Future<Output = Result<CreatedContainer, Failure>> + Send;
+
+    /// Starts a created container; one that already runs, or already ended, is a success.
+    fn start(&self, id: &ContainerId) -> impl Future<Output = Result<ProcessId, Failure>> + Send;
+
+    /// Sends a signal to the container's init process; one that has ended is a success. With
+    /// SIGKILL a paused container is thawed, and one that the runtime can't command is ended by
+    /// its cgroup.
+    fn signal(
+        &self,
+        id: &ContainerId,
+        signal: i32,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Leaves nothing of the attempt: ends its monitor and every process of its cgroup, waits
+    /// until that is empty, has the runtime forget it, unmounts, removes directories and exit
+    /// file. The container's log stays.
+    fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Leaves nothing of the incarnation besides its logs.
+    fn remove_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Looks at one incarnation, by files only: no fork, no write.
+    fn observe(&self, uid: &Uid) -> impl Future<Output = Result<ObservedInstance, Failure>> + Send;
+
+    /// Looks at everything that bears this node's mark, by files only: no fork, no write.
+    fn observe_all(&self) -> impl Future<Output = Result<ObservedNode, Failure>> + Send;
+
+    /// The next hint that something changed. Hints may be spurious and may be lost (a resync
+    /// finds what they miss), but come soon. Cancel-safe.
+    fn changed(&self) -> impl Future<Output = Change> + Send;
+}
