@@ -2,3 +2,6 @@
 
 pub mod model;
 pub mod node;
+pub mod plan;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
