@@ -257,6 +257,9 @@ fn plan_running(
 /// How soon a monitor that hasn't told the exit yet is asked again, in ms.
 const EXIT_RECHECK_MS: u64 = 200;
 
+/// A monitor that hasn't told the exit for so long is stuck, in ms; it needs about 10 ms.
+const EXIT_OVERDUE_MS: u64 = 10_000;
+
 /// An attempt is over, or has to be: what may still live of it is ended *before* that is
 /// recorded, for a recorded end allows the next start.
 pub(super) fn plan_over(
@@ -268,7 +271,15 @@ pub(super) fn plan_over(
 ) {
     let seen = turn.seen(&id);
     let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
-    if !lives && seen.exit.is_none() && seen.monitor && !turn.rebooted(container) {
+    let since = turn
+        .circumstances
+        .awaited
+        .get(&id)
+        .copied()
+        .unwrap_or(turn.now.up);
+    let overdue = turn.now.up.saturating_sub(since) >= EXIT_OVERDUE_MS;
+    let awaited = !lives && seen.exit.is_none() && seen.monitor && !overdue;
+    if awaited && !turn.rebooted(container) {
         // It is about to tell; the exit file's event wakes us sooner.
         plan.wake(turn.now.up + EXIT_RECHECK_MS);
         return;

@@ -11,7 +11,7 @@ use crate::model::{
     line::Moment,
     observed::ObservedInstance,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What besides the record bears on a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Circumstances {
     pub hold_starts: bool,
     /// Containers that this daemon has sent SIGTERM.
     pub signalled: BTreeSet<ContainerId>,
+    /// Containers whose process is gone while their monitor lives and hasn't told the exit: since
+    /// when that is seen, in CLOCK_BOOTTIME ms.
+    pub awaited: BTreeMap<ContainerId, u64>,
 }
 
 /// What to do to an instance of which there is a record.

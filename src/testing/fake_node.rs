@@ -142,6 +142,14 @@ impl FakeNode {
         self.changed.notify_one();
     }
 
+    /// Takes the hints that nobody has waited for. Were there any?
+    pub fn take_changes(&self) -> bool {
+        let mut world = self.world();
+        let any = !world.changes.is_empty();
+        world.changes.clear();
+        any
+    }
+
     fn end(&self, id: &ContainerId, exit: Exit) {
         if let Some(c) = self.world().containers.get_mut(id)
             && matches!(c.status, Status::Running | Status::Created | Status::Paused)

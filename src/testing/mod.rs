@@ -4,3 +4,4 @@
 
 pub mod builders;
 pub mod fake_node;
+pub mod memory_book;
