@@ -9,3 +9,4 @@ pub mod reconciler;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod wire;
+pub mod runtime;
