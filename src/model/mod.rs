@@ -2,6 +2,7 @@
 
 pub mod definition;
 pub mod ids;
+pub mod instruction;
 pub mod line;
 pub mod observed;
 pub mod spec;
