@@ -2,4 +2,6 @@
 
 pub mod model;
 pub mod node;
+pub mod reporter;
+pub mod session;
 pub mod wire;
