@@ -4,4 +4,6 @@ pub mod model;
 pub mod node;
 pub mod reporter;
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;
