@@ -6,7 +6,9 @@ pub mod model;
 pub mod node;
 pub mod plan;
 pub mod reconciler;
+pub mod reporter;
+pub mod runtime;
+pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod wire;
-pub mod runtime;
