@@ -1,5 +1,6 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod config;
 pub mod model;
 pub mod node;
 pub mod wire;
