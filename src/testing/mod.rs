@@ -1,0 +1,6 @@
+//! Simulations for tests: a node whose containers are values and whose faults are scripted.
+//!
+//! Must never happen here: anything that the real main path uses.
+
+pub mod builders;
+pub mod fake_node;
