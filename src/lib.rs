@@ -1,6 +1,10 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod api;
 pub mod book;
+pub mod clock;
+pub mod config;
+pub mod error_chain;
 pub mod intake;
 pub mod model;
 pub mod node;
@@ -11,4 +15,5 @@ pub mod runtime;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod view;
 pub mod wire;
