@@ -45,10 +45,10 @@ pid_of() { field "$1" '.containers[0].pid'; }
 say "1. Place: the scheduler sends a workload, riklet runs it"
 # Its own image, at a path that no make run removes.
 tools/make-image.sh "$run/image"
-sed "s|oci:\.run/image|oci:$run/image|" examples/workloads/hello.json >"$run/hello.json"
+render_workloads
 start_scheduler
 start_daemon
-order create "$run/hello.json" hello
+order create "$run/workloads/hello.json" hello
 wait_for 60 "hello to be Running" running hello
 show ps
 first=$(pid_of hello)

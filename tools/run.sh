@@ -13,6 +13,7 @@ if rk status >/dev/null 2>&1; then
     fail "a daemon already runs here." "Ctrl-C it where make run was started, or: make clean-run"
 fi
 tools/make-image.sh "$run/image"
+render_workloads
 : >"$run/riklet.log"
 
 leave() {
@@ -40,8 +41,8 @@ echo "scheduler on 127.0.0.1:$port (pid $scheduler_pid), its log: $run/scheduler
 start_daemon
 echo "riklet, state in $state/ (pid $daemon_pid), its log: $run/riklet.log"
 
-say "The scheduler places examples/workloads/hello.json as 'hello'"
-order create examples/workloads/hello.json hello
+say "The scheduler places examples/workloads/hello.json (with the local image) as 'hello'"
+order create "$run/workloads/hello.json" hello
 wait_for 60 "hello to be Running" running hello
 show ps
 
@@ -59,9 +60,9 @@ It runs. In another shell:
 
   alias riklet="$bin/riklet"; export RIKLET_SOCKET=$socket RIKLET_STATE_DIR=$state
   riklet ps | describe hello | logs -f hello | exec hello -- ps | status | events -f
-  echo create examples/workloads/web.json web > $run/scheduler.in     the scheduler places another
-  echo destroy hello > $run/scheduler.in                              and takes one away
-  kill -9 $daemon_pid                                                 riklet dies; hello doesn't
+  echo create $run/workloads/web.json web > $run/scheduler.in      the scheduler places another
+  echo destroy hello > $run/scheduler.in                          and takes one away
+  kill -9 $daemon_pid                                               riklet dies; hello doesn't
 
 Ctrl-C stops the daemon and the scheduler.
 END

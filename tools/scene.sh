@@ -6,6 +6,8 @@
 # Must never happen here: a wait without a bound, or a signal to a process not started here.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 socket=$run/riklet.sock
+# riklet takes an unknown RIKLET_ variable for a misspelt setting.
+unset RIKLET_ALLOW_SKIP
 scheduler_pid='' daemon_pid=''
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -18,6 +20,16 @@ fail() {
         tail -n 15 "$log" | sed 's/^/    /' >&2
     done
     exit 1
+}
+
+# The example workloads with the local image in the place of the registry's, and their directory.
+render_workloads() {
+    local image file
+    image=oci:$(realpath "$run")/image:latest
+    mkdir -p "$run/workloads"
+    for file in examples/workloads/*.json; do
+        sed "s|\"busybox:1.36\"|\"$image\"|" "$file" >"$run/workloads/${file##*/}"
+    done
 }
 
 # A client command of riklet against this scene's daemon.

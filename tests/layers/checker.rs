@@ -73,10 +73,7 @@ fn leaves_neighbours_and_strangers_have_their_rules() {
         named("src/image/skopeo.rs", "use crate::metrics::Sample;"),
         1
     );
-    assert_eq!(
-        named("src/session/mod.rs", "use crate::reporter::Report;"),
-        1
-    );
+    assert_eq!(named("src/reporter/mod.rs", "use crate::session::Link;"), 1);
     assert_eq!(named("src/newcomer.rs", "use crate::model::ids::Uid;"), 1);
 }
 
