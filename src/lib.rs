@@ -2,3 +2,4 @@
 
 pub mod model;
 pub mod node;
+pub mod runtime;
