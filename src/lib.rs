@@ -1,4 +1,5 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod image;
 pub mod model;
 pub mod node;
