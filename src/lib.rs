@@ -3,3 +3,4 @@
 pub mod image;
 pub mod model;
 pub mod node;
+pub mod runtime;
