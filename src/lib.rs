@@ -5,6 +5,7 @@ pub mod book;
 pub mod clock;
 pub mod config;
 pub mod error_chain;
+pub mod image;
 pub mod intake;
 pub mod model;
 pub mod node;
