@@ -44,8 +44,8 @@ pub struct BundleRequest<'a> {
     pub snapshot: &'a Path,
     /// The node.
     pub node: &'a NodeUid,
-    /// The cgroup parent.
-    pub cgroup_parent: &'a str,
+    /// The container's cgroup, from the hierarchies' roots.
+    pub cgroups_path: &'a str,
     /// The seccomp profile, where there is one.
     pub seccomp: Option<&'a LinuxSeccomp>,
 }
@@ -180,7 +180,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         user: &user,
         hostname: &hostname,
         netns: netns.as_deref(),
-        cgroup_parent: request.cgroup_parent,
+        cgroups_path: request.cgroups_path,
         seccomp: request.seccomp,
         files: &files,
     })?;
