@@ -14,11 +14,9 @@ use oci_spec::{
 };
 
 use super::{defaults, user::ResolvedUser};
-use crate::{
-    model::{
-        ids::{ContainerId, InstanceId, NodeUid},
-        spec::{ContainerSpec, WorkloadSpec},
-    },
+use crate::model::{
+    ids::{ContainerId, InstanceId, NodeUid},
+    spec::{ContainerSpec, WorkloadSpec},
 };
 
 /// Annotation: whose node's container it is.

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     model::{ids::NodeUid, line::Intent, spec::WorkloadSpec},
+    network::netns,
     runtime::layout::{Layout, attempt_name},
 };
 
@@ -166,10 +167,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
     }
     .unwrap_or_else(|| config_json::hostname(id, request.instance, workload));
     let files = write_etc(&bundle, on_host, &hostname)?;
-    let netns = intent
-        .netns
-        .as_ref()
-        .map(|name| Path::new("/run/netns").join(name));
+    let netns = intent.netns.as_ref().map(|name| netns::path(name));
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,

@@ -30,11 +30,7 @@ struct Owned {
 
 impl<I: ImageSource> RealNode<I> {
     /// The directory first: it is the mark by which the namespace is known to be ours.
-    pub(super) async fn make_sandbox(
-        &self,
-        uid: &Uid,
-        host_network: bool,
-    ) -> Result<(), Failure> {
+    pub(super) async fn make_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
         let of = uid.clone();
         let tried = format!("make the sandbox of {uid}");
         self.off_thread(&tried.clone(), move |node| {
@@ -148,7 +144,12 @@ impl<I: ImageSource> RealNode<I> {
                     format!("create {id}: the runtime says it is created and has no state of it"),
                 ));
             }
-            Err(e) => return Err(failure::of_io(format!("read the runtime's state of {id}"), e)),
+            Err(e) => {
+                return Err(failure::of_io(
+                    format!("read the runtime's state of {id}"),
+                    e,
+                ));
+            }
         };
         self.0.watch.follow_container(id, process);
         if let Some(monitor) = monitor.and_then(|pid| identify(pid).ok()) {

@@ -32,7 +32,11 @@ fn disk_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-fn failure<E: Error + Send + Sync + 'static>(kind: FailureKind, tried: String, error: E) -> Failure {
+fn failure<E: Error + Send + Sync + 'static>(
+    kind: FailureKind,
+    tried: String,
+    error: E,
+) -> Failure {
     let kind = if kind == FailureKind::Transient && disk_full(&error) {
         FailureKind::DiskFull
     } else {

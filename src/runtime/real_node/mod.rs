@@ -39,7 +39,7 @@ use crate::{
         line::{Exit, ProcessId},
         observed::{ObservedInstance, ObservedNode},
     },
-    node::{Change, CreateRequest, CreatedContainer, Failure, FailureKind, Node, ReadyImage},
+    node::{Change, CreateRequest, CreatedContainer, Failure, Node, ReadyImage},
 };
 
 /// Where images come from: what the node needs of the image store.
@@ -252,11 +252,7 @@ impl<I: ImageSource> RealNode<I> {
 }
 
 impl<I: ImageSource> Node for RealNode<I> {
-    async fn ensure_image(
-        &self,
-        image: &str,
-        pinned: Option<&str>,
-    ) -> Result<ReadyImage, Failure> {
+    async fn ensure_image(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
         self.0.images.ensure(image, pinned).await
     }
 

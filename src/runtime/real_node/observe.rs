@@ -34,7 +34,12 @@ pub(super) type Attempts = BTreeMap<Uid, BTreeSet<ContainerId>>;
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Ok(Vec::new());
         }
         Err(e) => return Err(e),
@@ -91,7 +96,9 @@ impl<I: ImageSource> RealNode<I> {
             .map_err(|e| failure::of_io(format!("read the runtime's state of {id}"), e))?;
         let at_work = || monitor && read_sync(&layout.persist(id)).is_none();
         let (status, process) = match &state {
-            RuncState::Known { node: Some(node), .. } if node != self.0.node.as_str() => {
+            RuncState::Known {
+                node: Some(node), ..
+            } if node != self.0.node.as_str() => {
                 return Ok(None);
             }
             RuncState::Known { alive: false, .. } => (Status::Stopped, None),
@@ -112,13 +119,9 @@ impl<I: ImageSource> RealNode<I> {
         };
         let leftovers = monitor
             || state != RuncState::Absent
-            || [
-                layout.persist(id),
-                layout.bundle(id),
-                layout.exit_file(id),
-            ]
-            .iter()
-            .any(|path| path.symlink_metadata().is_ok())
+            || [layout.persist(id), layout.bundle(id), layout.exit_file(id)]
+                .iter()
+                .any(|path| path.symlink_metadata().is_ok())
             || cgroups.exists(&own)
             || cgroups.exists(&above);
         if !leftovers {

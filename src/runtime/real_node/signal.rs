@@ -64,12 +64,7 @@ impl<I: ImageSource> RealNode<I> {
         };
         if !send(process, signal).map_err(failed)? {
             match self.0.runc.kill(id, signal).await {
-                Err(e)
-                    if !matches!(
-                        e.refusal(),
-                        Some(Refusal::NotFound | Refusal::Stopped)
-                    ) =>
-                {
+                Err(e) if !matches!(e.refusal(), Some(Refusal::NotFound | Refusal::Stopped)) => {
                     return Err(failure::of_runc(tried(), e));
                 }
                 _ => {}
