@@ -4,6 +4,8 @@
 //! Simulated worlds for tests: small, scripted, and able to fail.
 
 pub mod builders;
+pub mod contract;
 pub mod fake_node;
 pub mod memory_book;
+pub mod real_world;
 pub mod scheduler;

@@ -55,6 +55,8 @@ pub struct Ingredients<'a> {
     pub cgroups_path: &'a str,
     /// The converted profile, where there is one.
     pub seccomp: Option<&'a LinuxSeccomp>,
+    /// The daemon's own hard limit of open files; none if it has none.
+    pub open_files: Option<u64>,
     /// Files of the bundle seen inside: source, target.
     pub files: &'a [(PathBuf, &'static str)],
 }
@@ -232,7 +234,7 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
         .set_env(Some(env))
         .set_cwd(cwd)
         .set_capabilities(Some(defaults::capabilities(from.user.uid)))
-        .set_rlimits(Some(defaults::rlimits()))
+        .set_rlimits(Some(defaults::rlimits(from.open_files)))
         .set_no_new_privileges(Some(true))
         .set_apparmor_profile(None)
         .set_oom_score_adj(Some(defaults::OOM_SCORE_ADJ))

@@ -180,6 +180,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         netns: netns.as_deref(),
         cgroups_path: request.cgroups_path,
         seccomp: request.seccomp,
+        open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
         files: &files,
     })?;
     let path = bundle.join("config.json");

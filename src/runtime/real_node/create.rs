@@ -54,9 +54,9 @@ impl<I: ImageSource> RealNode<I> {
         if let Some(found) = self.found(id).await? {
             return Ok(found);
         }
-        let made = match self.make_bundle(&request).await {
+        let made = match self.begin(&request).await {
             Ok(()) => {
-                let created = self.0.conmon.create(id).await;
+                let created = self.0.conmon.created(id).await;
                 created.map_err(|e| failure::of_monitor(id, e))
             }
             Err(e) => Err(e),
@@ -102,7 +102,10 @@ impl<I: ImageSource> RealNode<I> {
         }
     }
 
-    async fn make_bundle(&self, request: &CreateRequest<'_>) -> Result<(), Failure> {
+    /// Makes the bundle and spawns its monitor, in one piece of work that goes on to its end if
+    /// the caller gives up; a `remove` waits for that end, so nothing appears after it.
+    async fn begin(&self, request: &CreateRequest<'_>) -> Result<(), Failure> {
+        let turn = self.turn(&request.intent.container).await;
         let owned = Owned {
             intent: request.intent.clone(),
             instance: request.instance.to_owned(),
@@ -110,6 +113,7 @@ impl<I: ImageSource> RealNode<I> {
         };
         let tried = format!("make the bundle of {}", request.intent.container);
         self.off_thread(&tried, move |node| {
+            let _turn = turn;
             let (inner, intent) = (&node.0, &owned.intent);
             let id = &intent.container;
             let image = inner.images.config(&intent.snapshot)?;
@@ -123,9 +127,9 @@ impl<I: ImageSource> RealNode<I> {
                 cgroups_path: &node.cgroups().cgroups_path(&container_cgroup(id)),
                 seccomp: inner.seccomp.as_ref(),
             };
-            bundle::make(&inner.layout, &request)
-                .map(drop)
-                .map_err(|e| failure::of_bundle(id, e))
+            bundle::make(&inner.layout, &request).map_err(|e| failure::of_bundle(id, e))?;
+            let spawned = inner.conmon.spawn(id);
+            spawned.map_err(|e| failure::of_monitor(id, e))
         })
         .await
     }

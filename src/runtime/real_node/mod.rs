@@ -23,6 +23,7 @@ use std::{
 };
 
 use oci_spec::{image::ImageConfiguration, runtime::LinuxSeccomp};
+use tokio::sync::OwnedMutexGuard;
 
 use self::{failure::hung_task, watch::Watch};
 use super::{
@@ -136,7 +137,11 @@ struct Inner<I> {
     spawner: Spawner,
     images: I,
     watch: Watch,
+    turns: Turns,
 }
+
+/// Who is at work on an attempt's files.
+type Turns = Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>;
 
 /// Exits that the reaper read because the monitor was dead, until the attempt is removed.
 pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
@@ -210,6 +215,7 @@ impl<I: ImageSource> RealNode<I> {
             spawner,
             images,
             watch,
+            turns: Turns::default(),
         })))
     }
 
@@ -236,6 +242,19 @@ impl<I: ImageSource> RealNode<I> {
 
     fn cgroups(&self) -> &Cgroups {
         self.0.spawner.cgroups()
+    }
+
+    /// Waits until nobody else is at work on the attempt's files. Work on a thread goes on when
+    /// the future that waits for it is dropped, so it takes its turn along.
+    async fn turn(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
+        let turn = lock(&self.0.turns).entry(id.clone()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Drops what is kept in memory of a removed attempt.
+    fn forget_attempt(&self, id: &ContainerId) {
+        self.0.watch.forget(id);
+        lock(&self.0.turns).remove(id);
     }
 
     /// Runs `work`, which blocks on files, off the async threads.

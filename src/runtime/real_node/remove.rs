@@ -46,11 +46,13 @@ impl<I: ImageSource> RealNode<I> {
     }
 
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), Failure> {
+        let turn = self.turn(id).await;
         self.end(id).await?;
         self.forget(id).await?;
         let of = id.clone();
         let tried = format!("remove what is left of {id}");
         self.off_thread(&tried.clone(), move |node| {
+            let _turn = turn;
             let (layout, cgroups) = (node.layout(), node.cgroups());
             for cgroup in [monitor_cgroup(&of), container_cgroup(&of)] {
                 cgroups
@@ -63,7 +65,7 @@ impl<I: ImageSource> RealNode<I> {
                 .map_err(|e| failure::of_io(tried, e))
         })
         .await?;
-        self.0.watch.forget(id);
+        self.forget_attempt(id);
         Ok(())
     }
 
