@@ -112,6 +112,18 @@ impl<B: Book> Intake<B> {
         Ok(begun)
     }
 
+    /// Writes down that an instruction was refused because too many wait already.
+    ///
+    /// # Errors
+    /// Nothing can be written down.
+    pub fn refuse_overloaded(&self, instruction: &Instruction) -> Result<(), BookError> {
+        let uid = (self.draw)();
+        let message = "too many instructions wait on this node; place it again later".to_owned();
+        let reason = Reason::Error;
+        let judgement = self.book.read(|fold| refuse_for(fold, instruction, uid, reason, message));
+        self.write(judgement, instruction).map(drop)
+    }
+
     fn write(
         &self,
         judgement: Judgement,
