@@ -1,4 +1,20 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod api;
+pub mod book;
+pub mod clock;
+pub mod config;
+pub mod error_chain;
+pub mod image;
+pub mod intake;
 pub mod model;
 pub mod node;
+pub mod plan;
+pub mod reconciler;
+pub mod reporter;
+pub mod runtime;
+pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod view;
+pub mod wire;

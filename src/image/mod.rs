@@ -1,0 +1,3 @@
+//! Images: references, pulls, unpacked snapshots.
+
+pub mod reference;

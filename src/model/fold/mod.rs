@@ -1,0 +1,235 @@
+//! The fold: everything that is known, as the sum of the journal's lines.
+//!
+//! Owns: what each kind of line changes. In: lines in the order of their seq. Out: records, the
+//! state that a line results in ([`Fold::effect`], asked before it is written), and the
+//! [`Piece`]s that changed, which the store keeps. Must never happen here: failing. No line, in
+//! whatever order, makes the fold fail; what makes no sense marks its instance uncertain.
+
+mod node;
+mod outbox;
+mod piece;
+mod record;
+mod transition;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    node::{NodeRecord, RefusedInstruction, Tombstone},
+    outbox::{MAX_ENTRIES, Outbox, OutboxEntry},
+    piece::{Piece, PieceError},
+    record::{
+        ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
+    },
+};
+use super::{
+    derive::derive,
+    ids::{InstanceId, Seq, Source, Uid},
+    line::{Event, Line, Moment},
+    state::{State, StateReport},
+};
+
+/// At most so many tombstones are kept (design section 5).
+pub const MAX_TOMBSTONES: usize = 1_000;
+
+/// Tombstones older than this are dropped, in milliseconds of wall time: 24 hours.
+pub const TOMBSTONE_AGE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Everything that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fold {
+    /// Seq of the last line in it.
+    pub seq: Seq,
+    /// The node itself.
+    pub node: NodeRecord,
+    /// Every incarnation of which something may be left.
+    pub instances: BTreeMap<Uid, InstanceRecord>,
+    /// Ids whose last incarnation is gone.
+    pub tombstones: BTreeMap<InstanceId, Tombstone>,
+    /// The scheduler's incarnations, until they are gone and acknowledged.
+    pub outboxes: BTreeMap<Uid, Outbox>,
+}
+
+impl Fold {
+    /// The state that the event will result in for its instance, if that is news; it goes into
+    /// the event's line.
+    #[must_use]
+    pub fn effect(&self, event: &Event, moment: &Moment) -> Option<StateReport> {
+        let uid = event.uid()?;
+        let former = self.instances.get(uid);
+        let reported = former.and_then(|r| r.reported.clone());
+        let report = match event {
+            Event::Removed { .. } => StateReport::plain(State::Terminated),
+            // Neither is news of the instance.
+            Event::Acknowledged { .. } | Event::Queued { .. } => return None,
+            _ => {
+                let mut record = transition::begin(former.cloned(), event, moment)?;
+                transition::apply(&mut record, event, moment);
+                derive(&record)
+            }
+        };
+        match reported {
+            // What completed is Terminated already, and says so once.
+            Some(old) if old.same_news(&report) || old.state == State::Terminated => None,
+            _ => Some(report),
+        }
+    }
+
+    /// Takes a line. Returns the pieces that it changed, for the store.
+    pub fn apply(&mut self, line: &Line) -> Vec<Piece> {
+        self.seq = line.seq;
+        let mut changed = vec![Piece::Node];
+        self.node.apply(line);
+        if let Event::Boot {} = line.event {
+            let elapsed_from = self.node.last_up;
+            for (uid, record) in &mut self.instances {
+                transition::reboot(record, elapsed_from, &line.moment);
+                changed.push(Piece::Instance(uid.clone()));
+            }
+        }
+        self.node.last_up = line.moment.up;
+        if let Some(uid) = line.event.uid() {
+            self.apply_to_instance(uid, line, &mut changed);
+        }
+        changed
+    }
+
+    fn apply_to_instance(&mut self, uid: &Uid, line: &Line, changed: &mut Vec<Piece>) {
+        changed.push(Piece::Instance(uid.clone()));
+        if let Some(report) = &line.state {
+            self.push_state(uid, line, report.clone(), changed);
+        }
+        match &line.event {
+            Event::Removed { .. } => self.bury(uid, line, changed),
+            Event::Acknowledged { through, .. } => {
+                changed.push(Piece::Outbox(uid.clone()));
+                let gone = !self.instances.contains_key(uid);
+                if let Some(outbox) = self.outboxes.get_mut(uid) {
+                    outbox.acknowledge(*through);
+                    if gone && outbox.entries.is_empty() {
+                        self.outboxes.remove(uid);
+                    }
+                }
+            }
+            event => {
+                let former = self.instances.remove(uid);
+                let Some(mut record) = transition::begin(former, event, &line.moment) else {
+                    return;
+                };
+                transition::apply(&mut record, event, &line.moment);
+                record.last_seq = line.seq;
+                if let Event::Accepted { instance, .. } = event
+                    && self.tombstones.remove(instance).is_some()
+                {
+                    changed.push(Piece::Tombstone(instance.clone()));
+                }
+                if let Some(report) = &line.state {
+                    record.reported = Some(report.clone());
+                }
+                self.instances.insert(uid.clone(), record);
+            }
+        }
+    }
+
+    fn push_state(
+        &mut self,
+        uid: &Uid,
+        line: &Line,
+        report: StateReport,
+        changed: &mut Vec<Piece>,
+    ) {
+        let owner = match (&line.event, self.instances.get(uid)) {
+            (
+                Event::Accepted {
+                    instance, source, ..
+                },
+                _,
+            ) => Some((instance.clone(), *source)),
+            (
+                Event::Refused {
+                    instance, source, ..
+                },
+                None,
+            ) => instance.parse().ok().map(|id| (id, *source)),
+            (_, Some(record)) => Some((record.instance.clone(), record.source)),
+            (_, None) => None,
+        };
+        let Some((instance, Source::Scheduler)) = owner else {
+            return;
+        };
+        changed.push(Piece::Outbox(uid.clone()));
+        self.outboxes
+            .entry(uid.clone())
+            .or_insert_with(|| Outbox::new(instance))
+            .push(OutboxEntry {
+                seq: line.seq,
+                at: line.moment.at,
+                report,
+            });
+    }
+
+    fn bury(&mut self, uid: &Uid, line: &Line, changed: &mut Vec<Piece>) {
+        let Some(record) = self.instances.remove(uid) else {
+            return;
+        };
+        // Everything of it may have been acknowledged before (it completed).
+        if self.outboxes.get(uid).is_some_and(|o| o.entries.is_empty()) {
+            self.outboxes.remove(uid);
+            changed.push(Piece::Outbox(uid.clone()));
+        }
+        let report = line.state.clone().or(record.reported);
+        changed.push(Piece::Tombstone(record.instance.clone()));
+        self.tombstones.insert(
+            record.instance,
+            Tombstone {
+                uid: uid.clone(),
+                seq: line.seq,
+                at: line.moment.at,
+                source: record.source,
+                queued: record.queued,
+                report: report.unwrap_or_else(|| StateReport::plain(State::Terminated)),
+            },
+        );
+        let oldest = line.moment.at.as_millisecond() - TOMBSTONE_AGE_MS;
+        while let Some((id, _)) = self
+            .tombstones
+            .iter()
+            .min_by_key(|(_, t)| t.seq)
+            .filter(|(_, t)| t.at.as_millisecond() < oldest)
+            .or_else(|| {
+                let over = self.tombstones.len() > MAX_TOMBSTONES;
+                self.tombstones
+                    .iter()
+                    .min_by_key(|(_, t)| t.seq)
+                    .filter(|_| over)
+            })
+        {
+            let id = id.clone();
+            changed.push(Piece::Tombstone(id.clone()));
+            self.tombstones.remove(&id);
+        }
+    }
+
+    /// The live incarnation of an id, if there is one.
+    #[must_use]
+    pub fn by_instance(&self, instance: &InstanceId) -> Option<&InstanceRecord> {
+        self.instances.values().find(|r| r.instance == *instance)
+    }
+
+    /// Creates that were accepted while their id was being destroyed, and may begin now.
+    pub fn waiting(&self) -> impl Iterator<Item = (&InstanceId, &Queued)> {
+        self.tombstones
+            .iter()
+            .filter_map(|(id, t)| Some((id, t.queued.as_ref()?)))
+    }
+
+    /// Has the scheduler every state of this incarnation? True for those of other sources.
+    #[must_use]
+    pub fn acknowledged(&self, uid: &Uid) -> bool {
+        self.outboxes.get(uid).is_none_or(|o| o.entries.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

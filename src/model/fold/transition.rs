@@ -1,0 +1,325 @@
+//! What each kind of line changes in an incarnation's record.
+
+use std::sync::Arc;
+
+use super::record::{
+    ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
+};
+use crate::model::{
+    ids::{ContainerId, InstanceId},
+    line::{Event, Exit, Intent, Moment},
+    phase::Phase,
+    spec::WorkloadSpec,
+};
+
+/// After a reboot a remaining delay counts anew, but at most this, in ms (design section 6).
+const MAX_DELAY_AFTER_REBOOT_MS: u64 = 300_000;
+
+/// The record that an event applies to: the one there is, or a new one if the event begins an
+/// incarnation. None for a line about an incarnation that isn't known.
+pub(super) fn begin(
+    former: Option<InstanceRecord>,
+    event: &Event,
+    moment: &Moment,
+) -> Option<InstanceRecord> {
+    if former.is_some() {
+        return former;
+    }
+    let (uid, instance, source) = match event {
+        Event::Accepted {
+            uid,
+            instance,
+            source,
+            ..
+        } => (uid, instance.clone(), *source),
+        Event::Refused {
+            uid: Some(uid),
+            instance,
+            source,
+            ..
+        } => (uid, instance.parse::<InstanceId>().ok()?, *source),
+        _ => return None,
+    };
+    Some(InstanceRecord {
+        uid: uid.clone(),
+        instance,
+        source,
+        accepted_at: moment.at,
+        generation: 1,
+        definition: Arc::from(""),
+        spec: None,
+        warnings: Vec::new(),
+        refusal: None,
+        desired: Desired::Run,
+        destroyed_by: None,
+        queued: None,
+        containers: Vec::new(),
+        images: std::collections::BTreeMap::new(),
+        reported: None,
+        uncertain: false,
+        last_seq: 0,
+    })
+}
+
+/// Takes what an event says into the record.
+pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment) {
+    match event {
+        Event::Accepted {
+            definition,
+            spec,
+            warnings,
+            ..
+        } => {
+            record.warnings.clone_from(warnings);
+            take_definition(record, definition, spec);
+        }
+        Event::Replaced {
+            generation,
+            definition,
+            spec,
+            warnings,
+            ..
+        } => {
+            record.generation = *generation;
+            record.warnings.clone_from(warnings);
+            record.refusal = None;
+            // A failed pull of the former definition says nothing of this one.
+            record.images.retain(|_, image| image.snapshot.is_some());
+            take_definition(record, definition, spec);
+        }
+        Event::Queued {
+            definition,
+            spec,
+            source,
+            ..
+        } => {
+            record.queued = Some(Queued {
+                definition: Arc::from(definition.as_str()),
+                spec: Arc::new(WorkloadSpec::clone(spec)),
+                source: *source,
+            });
+        }
+        Event::DestroyAccepted { source, .. } => {
+            record.desired = Desired::Gone;
+            record.destroyed_by = Some(*source);
+            record.queued = None;
+        }
+        Event::Refused {
+            reason, message, ..
+        } => {
+            record.refusal = Some(Refusal {
+                reason: *reason,
+                message: message.clone(),
+            });
+        }
+        Event::ImageReady {
+            image,
+            digest,
+            snapshot,
+            ..
+        } => {
+            let ready = ImageRecord {
+                digest: Some(digest.clone()),
+                snapshot: Some(snapshot.clone()),
+                ..ImageRecord::default()
+            };
+            record.images.insert(image.clone(), ready);
+        }
+        Event::ImageFailed {
+            image,
+            message,
+            retry_up,
+            ..
+        } => {
+            let image = record.images.entry(image.clone()).or_default();
+            image.snapshot = None;
+            image.failures += 1;
+            image.retry_up = Some(*retry_up);
+            image.message = Some(message.clone());
+        }
+        _ => apply_to_container(record, event, moment),
+    }
+}
+
+fn take_definition(record: &mut InstanceRecord, definition: &str, spec: &WorkloadSpec) {
+    record.definition = Arc::from(definition);
+    record.spec = Some(Arc::new(spec.clone()));
+}
+
+fn apply_to_container(record: &mut InstanceRecord, event: &Event, moment: &Moment) {
+    match event {
+        Event::AttemptIntended { intent, .. } => intend(record, intent, moment),
+        Event::Created {
+            container, process, ..
+        } => {
+            if let Some(c) = step(record, container, Phase::Created) {
+                c.process = Some(*process);
+            }
+        }
+        Event::Started {
+            container, process, ..
+        } => {
+            if let Some(c) = step(record, container, Phase::Running) {
+                c.process = Some(*process);
+                c.started = Some((moment.at, moment.up));
+            }
+        }
+        Event::StartFailed {
+            container,
+            message,
+            retry_up,
+            ..
+        } => {
+            if let Some(c) = step(record, container, Phase::Exited) {
+                let error = Some(message.clone());
+                end(c, container, &Exit::default(), error, moment);
+                c.next_up = Some(*retry_up);
+                c.backoff += 1;
+            }
+        }
+        Event::Exited {
+            container,
+            exit,
+            next_up,
+            backoff,
+        } => {
+            if let Some(c) = step(record, container, Phase::Exited) {
+                end(c, container, exit, None, moment);
+                c.next_up = *next_up;
+                c.backoff = *backoff;
+            }
+        }
+        Event::StopRequested {
+            container,
+            deadline_up,
+            reason,
+        } => {
+            if let Some(c) = current(record, container) {
+                c.stop = Some(Stop {
+                    deadline_up: *deadline_up,
+                    reason: *reason,
+                });
+            }
+        }
+        Event::MonitorLost { container } => {
+            if let Some(c) = current(record, container) {
+                c.monitor_lost = true;
+            }
+        }
+        Event::StepRemoved { container } => removed(record, container),
+        _ => {}
+    }
+}
+
+/// The record of a container if `id` is its current attempt.
+fn current<'a>(
+    record: &'a mut InstanceRecord,
+    id: &ContainerId,
+) -> Option<&'a mut ContainerRecord> {
+    record
+        .containers
+        .get_mut(usize::from(id.n))
+        .filter(|c| c.attempt == id.attempt)
+}
+
+/// Moves the current attempt on. An illegal step, or one of another attempt, marks the instance
+/// uncertain; an illegal one of the current attempt is taken all the same, for it was seen.
+fn step<'a>(
+    record: &'a mut InstanceRecord,
+    id: &ContainerId,
+    next: Phase,
+) -> Option<&'a mut ContainerRecord> {
+    let legal = current(record, id).map(|c| c.phase.may_become(next));
+    if legal != Some(true) {
+        record.uncertain = true;
+    }
+    let c = current(record, id)?;
+    c.phase = next;
+    Some(c)
+}
+
+fn intend(record: &mut InstanceRecord, intent: &Intent, moment: &Moment) {
+    let n = usize::from(intent.container.n);
+    if record.containers.len() <= n {
+        record
+            .containers
+            .resize_with(n + 1, ContainerRecord::default);
+    }
+    let generation = record.generation;
+    let (name, grace) = record
+        .spec
+        .as_ref()
+        .and_then(|s| Some((s.containers.get(n)?.name.clone(), s.grace_seconds)))
+        .unwrap_or_default();
+    let c = &mut record.containers[n];
+    let legal = c.phase.may_become(Phase::Intended) && intent.container.attempt > c.attempt;
+    record.uncertain = !legal;
+    let former = std::mem::take(c);
+    let same_generation = former.generation == generation;
+    // Only an attempt that began to run counts as one that this restarts.
+    let restarted = same_generation
+        && former
+            .last_exit
+            .as_ref()
+            .is_some_and(|e| e.attempt == former.attempt);
+    *c = ContainerRecord {
+        name,
+        attempt: intent.container.attempt.max(former.attempt),
+        generation,
+        phase: Phase::Intended,
+        boot: moment.boot.clone(),
+        snapshot: intent.snapshot.clone(),
+        grace_seconds: grace,
+        restarts: if same_generation {
+            former.restarts + u32::from(restarted)
+        } else {
+            0
+        },
+        backoff: if same_generation { former.backoff } else { 0 },
+        last_exit: former.last_exit,
+        ..ContainerRecord::default()
+    };
+}
+
+fn end(
+    c: &mut ContainerRecord,
+    id: &ContainerId,
+    exit: &Exit,
+    start_error: Option<String>,
+    moment: &Moment,
+) {
+    c.process = None;
+    c.stop = None;
+    c.monitor_lost = false;
+    c.last_exit = Some(LastExit {
+        attempt: id.attempt,
+        at: moment.at,
+        exit: exit.clone(),
+        start_error,
+    });
+}
+
+fn removed(record: &mut InstanceRecord, id: &ContainerId) {
+    let Some(c) = current(record, id) else { return };
+    c.phase = match c.phase {
+        Phase::Intended | Phase::Created => Phase::Waiting,
+        Phase::Exited if c.next_up.is_some() => Phase::Waiting,
+        Phase::Exited => Phase::Done,
+        // What runs has an exit to be recorded first.
+        other => other,
+    };
+}
+
+/// The node came up anew: its uptime counts from 0, so delays that were left count anew.
+pub(super) fn reboot(record: &mut InstanceRecord, former_up: u64, moment: &Moment) {
+    let anew = |up: u64| moment.up + up.saturating_sub(former_up).min(MAX_DELAY_AFTER_REBOOT_MS);
+    for c in &mut record.containers {
+        c.next_up = c.next_up.map(anew);
+        if let Some(stop) = &mut c.stop {
+            stop.deadline_up = anew(stop.deadline_up);
+        }
+    }
+    for image in record.images.values_mut() {
+        image.retry_up = image.retry_up.map(anew);
+    }
+}
