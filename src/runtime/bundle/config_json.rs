@@ -14,12 +14,9 @@ use oci_spec::{
 };
 
 use super::{defaults, user::ResolvedUser};
-use crate::{
-    model::{
-        ids::{ContainerId, InstanceId, NodeUid},
-        spec::{ContainerSpec, WorkloadSpec},
-    },
-    runtime::layout,
+use crate::model::{
+    ids::{ContainerId, InstanceId, NodeUid},
+    spec::{ContainerSpec, WorkloadSpec},
 };
 
 /// Annotation: whose node's container it is.
@@ -54,8 +51,8 @@ pub struct Ingredients<'a> {
     pub hostname: &'a str,
     /// The network namespace to join, or the host's network.
     pub netns: Option<&'a Path>,
-    /// The cgroup parent, `/riklet-<node uid>`.
-    pub cgroup_parent: &'a str,
+    /// The container's cgroup, `<parent>/pods/<uid>/<n>-<attempt>`.
+    pub cgroups_path: &'a str,
     /// The converted profile, where there is one.
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// Files of the bundle seen inside: source, target.
@@ -247,11 +244,6 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
 }
 
 fn linux(from: &Ingredients<'_>) -> Linux {
-    let cgroup = format!(
-        "{}/{}",
-        from.cgroup_parent,
-        layout::container_cgroup(from.id)
-    );
     let mut linux = Linux::default();
     linux
         .set_net_devices(None)
@@ -259,7 +251,7 @@ fn linux(from: &Ingredients<'_>) -> Linux {
         .set_gid_mappings(None)
         .set_sysctl(None)
         .set_resources(Some(defaults::resources()))
-        .set_cgroups_path(Some(cgroup.into()))
+        .set_cgroups_path(Some(from.cgroups_path.into()))
         .set_namespaces(Some(defaults::namespaces(from.netns)))
         .set_devices(None)
         .set_seccomp(from.seccomp.cloned())

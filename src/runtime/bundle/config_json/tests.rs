@@ -59,7 +59,7 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         user: &case.user,
         hostname: &hostname,
         netns: Some(Path::new("/run/netns/rk-0123456789")),
-        cgroup_parent: "/riklet-abcdefghjk",
+        cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
         seccomp: None,
         files: &[("/b/hosts".into(), "/etc/hosts")],
     })
