@@ -8,6 +8,7 @@ mod book;
 mod desk;
 mod ground;
 mod hold;
+mod images;
 mod inbox;
 mod outbox;
 mod samples;
@@ -24,11 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    book::LedgerBook,
-    desk::AgentDesk,
-    ground::Ground,
-    inbox::Inbox,
-    outbox::Outboxes,
+    book::LedgerBook, desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes,
     samples::NodeSamples,
 };
 use crate::{
@@ -36,12 +33,11 @@ use crate::{
     book::Book,
     config::Config,
     error_chain::one_line,
-    image::{Transports, Images},
+    image::reference::{Transport, TransportPolicy},
     intake::Intake,
     ledger::{Ledger, OpenError, RecordError},
     model::{ids::Uid, line::Event},
     reconciler::{Context, Reconciler, Wake, Waker},
-    runtime::real_node::RealNode,
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
 };
@@ -113,18 +109,28 @@ struct Agent {
 
 impl Agent {
     fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
-        let book = LedgerBook { ledger: ground.ledger.clone(), clock: ground.clock.clone() };
+        let book = LedgerBook {
+            ledger: ground.ledger.clone(),
+            clock: ground.clock.clone(),
+        };
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
-        let context =
-            Context::new(Arc::clone(&ground.node), book.clone(), Arc::clone(&intake), operations());
+        let context = Context::new(
+            Arc::clone(&ground.node),
+            book.clone(),
+            Arc::clone(&intake),
+            operations(),
+        );
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let context = reconciler.context();
         begin_waiting(&intake, &waker);
 
-        let (stop_intake, stop_link, stop_work) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (stop_intake, stop_link, stop_work) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
         let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop_work);
         let arrivals = inbox.arrivals();
@@ -181,7 +187,9 @@ impl Agent {
         let ledger: Ledger = self.book.ledger.clone();
         let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
         tracing::info!("ended; containers go on running");
-        closed.unwrap_or(Err(RecordError::Closed)).map_err(AgentError::Close)
+        closed
+            .unwrap_or(Err(RecordError::Closed))
+            .map_err(AgentError::Close)
     }
 }
 
@@ -203,8 +211,18 @@ fn operations() -> usize {
 }
 
 /// Which transports a definition's images may name, by who brought it.
-fn transports(config: &Config) -> Transports {
-    Transports::new(&config.images.scheduler_transports, &config.images.local_transports)
+fn transports(config: &Config) -> TransportPolicy {
+    let of = |names: &[String]| {
+        let named = |t: &Transport| names.iter().any(|name| name == t.name());
+        std::iter::once(Transport::Docker)
+            .chain(Transport::LOCAL)
+            .filter(named)
+            .collect()
+    };
+    TransportPolicy {
+        scheduler: of(&config.images.scheduler_transports),
+        local: of(&config.images.local_transports),
+    }
 }
 
 /// A new incarnation's name. Where the kernel has no randomness nothing else works either.
@@ -222,10 +240,23 @@ fn begin_waiting(intake: &Arc<Intake<LedgerBook>>, waker: &Waker) {
     let (intake, waker) = (Arc::clone(intake), waker.clone());
     tokio::spawn(async move {
         match intake.begin_waiting().await {
-            Ok(begun) => begun.into_iter().for_each(|uid| waker.wake(Wake::Look(uid))),
+            Ok(begun) => begun
+                .into_iter()
+                .for_each(|uid| waker.wake(Wake::Look(uid))),
             Err(error) => tracing::error!(why = one_line(&error), "waiting creates go on waiting"),
         }
     });
+}
+
+/// Keys for `https://`; the scheduler's certificate is checked against `ca`.
+fn tls(config: &Config) -> Option<Tls> {
+    let ca = config.tls.ca.clone()?;
+    let identity = config.tls.cert.clone().zip(config.tls.key.clone());
+    Some(Tls {
+        ca,
+        identity,
+        domain: None,
+    })
 }
 
 fn start_session(
@@ -246,7 +277,10 @@ fn start_session(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut settings = session::Settings::new(url, registration);
-    settings.target = Target { tls: tls(config), ..settings.target };
+    settings.target = Target {
+        tls: tls(config),
+        ..settings.target
+    };
     let outbox = Arc::new(Outboxes::new(book.clone(), waker.clone()));
     let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
     (link, Some(tokio::spawn(session.run())))

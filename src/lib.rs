@@ -1,5 +1,6 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod agent;
 pub mod api;
 pub mod book;
 pub mod clock;

@@ -23,7 +23,10 @@ pub(super) struct LedgerBook {
 impl Book for LedgerBook {
     fn record(&self, event: Event) -> Result<Recorded, BookError> {
         let recorded = self.ledger.record(event).map_err(refused)?;
-        Ok(Recorded { seq: recorded.seq, state: recorded.state })
+        Ok(Recorded {
+            seq: recorded.seq,
+            state: recorded.state,
+        })
     }
 
     async fn durable(&self, seq: Seq) -> Result<(), BookError> {
@@ -49,6 +52,8 @@ impl Book for LedgerBook {
 fn refused(error: RecordError) -> BookError {
     match error {
         RecordError::DiskFull { .. } => BookError::DiskFull,
-        source => BookError::ReadOnly { source: Arc::new(source) },
+        source => BookError::ReadOnly {
+            source: Arc::new(source),
+        },
     }
 }

@@ -1,9 +1,9 @@
 //! What the daemon does for the command line.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::book::LedgerBook;
 use crate::{
@@ -59,24 +59,38 @@ impl<N: Node> AgentDesk<N> {
             Link::Lost { since, why } => (LinkState::Lost, ago(*since), Some(why.clone())),
             Link::Standalone => (LinkState::Standalone, None, None),
         };
-        LinkView { scheduler: self.scheduler.clone(), state, since, error }
+        LinkView {
+            scheduler: self.scheduler.clone(),
+            state,
+            since,
+            error,
+        }
     }
 
     async fn submit(&self, instruction: &Instruction) -> Result<Verdict, DeskError> {
-        self.intake.submit(instruction).await.map_err(|source| DeskError::Failed {
-            tried: format!("{} could not be written down", instruction.instance),
-            source: Box::new(source),
-        })
+        self.intake
+            .submit(instruction)
+            .await
+            .map_err(|source| DeskError::Failed {
+                tried: format!("{} could not be written down", instruction.instance),
+                source: Box::new(source),
+            })
     }
 
     fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
         let already = self.book.read(|fold| fold.node.drained) == drained;
         if !already {
-            let event = if drained { Event::Drained {} } else { Event::Uncordoned {} };
-            self.book.record(event).map_err(|source| DeskError::Failed {
-                tried: "the order could not be written down".to_owned(),
-                source: Box::new(source),
-            })?;
+            let event = if drained {
+                Event::Drained {}
+            } else {
+                Event::Uncordoned {}
+            };
+            self.book
+                .record(event)
+                .map_err(|source| DeskError::Failed {
+                    tried: "the order could not be written down".to_owned(),
+                    source: Box::new(source),
+                })?;
             self.waker.wake(Wake::Everything);
         }
         Ok(Drained { drained, already })
@@ -104,15 +118,18 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn plan(&self, instance: Option<&str>) -> Result<PlanView, DeskError> {
         let only = match instance {
-            Some(text) => Some(self.book.read(|fold| {
-                view::find(fold, text).map(|found| found.instance().clone())
-            })?),
+            Some(text) => Some(
+                self.book
+                    .read(|fold| view::find(fold, text).map(|found| found.instance().clone()))?,
+            ),
             None => None,
         };
-        let plans = plans(&self.context).await.map_err(|source| DeskError::Failed {
-            tried: "the node could not be looked at".to_owned(),
-            source: Box::new(source),
-        })?;
+        let plans = plans(&self.context)
+            .await
+            .map_err(|source| DeskError::Failed {
+                tried: "the node could not be looked at".to_owned(),
+                source: Box::new(source),
+            })?;
         let mut answer = PlanView::default();
         for (instance, plan) in &plans {
             if only.as_ref().is_none_or(|id| id == instance) {
@@ -123,9 +140,11 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn apply(&self, text: &str) -> Result<Applied, DeskError> {
-        let parsed = definition::parse(text, Strictness::Strict).map_err(|error| {
-            DeskError::Refused { reason: error.reason, message: error.to_string() }
-        })?;
+        let parsed =
+            definition::parse(text, Strictness::Strict).map_err(|error| DeskError::Refused {
+                reason: error.reason,
+                message: error.to_string(),
+            })?;
         let name = &parsed.spec.name;
         let instruction = Instruction::create(name, Source::Cli, text);
         let outcome = |generation: u32, queued: bool| match (queued, generation) {
@@ -138,7 +157,11 @@ impl<N: Node> Desk for AgentDesk<N> {
         let id = instance.parse().ok();
         let known = self.book.read(|fold| {
             let record = fold.by_instance(id.as_ref()?)?;
-            Some((record.uid.to_string(), record.generation, record.queued.is_some()))
+            Some((
+                record.uid.to_string(),
+                record.generation,
+                record.queued.is_some(),
+            ))
         });
         let (uid, generation, queued) = known.unwrap_or_default();
         let outcome = match verdict {
@@ -147,19 +170,29 @@ impl<N: Node> Desk for AgentDesk<N> {
                 outcome(generation, queued)
             }
             Verdict::Unchanged { .. } => Outcome::Unchanged,
-            Verdict::Refused { reason, message, .. } => {
+            Verdict::Refused {
+                reason, message, ..
+            } => {
                 return Err(DeskError::Refused { reason, message });
             }
             Verdict::NotFound => return Err(DeskError::Busy("ending")),
         };
-        Ok(Applied { instance, uid, outcome, generation, warnings: parsed.warnings })
+        Ok(Applied {
+            instance,
+            uid,
+            outcome,
+            generation,
+            warnings: parsed.warnings,
+        })
     }
 
     async fn delete(&self, instance: &str, force: bool) -> Result<Deleted, DeskError> {
         let (id, known, owner) = self.book.read(|fold| match view::find(fold, instance)? {
-            Found::Live(record) => {
-                Ok((record.instance.clone(), record.uid.to_string(), record.source))
-            },
+            Found::Live(record) => Ok((
+                record.instance.clone(),
+                record.uid.to_string(),
+                record.source,
+            )),
             Found::Gone(id, _) => Err(view::FindError::NotFound(id.to_string())),
         })?;
         let source = match owner {
@@ -167,20 +200,31 @@ impl<N: Node> Desk for AgentDesk<N> {
             _ => Source::Operator,
         };
         let ask = Ask::Destroy { force };
-        let instruction = Instruction { instance: id.to_string(), source, ask };
+        let instruction = Instruction {
+            instance: id.to_string(),
+            source,
+            ask,
+        };
         let uid = match self.submit(&instruction).await? {
             Verdict::Accepted { uid, .. } => {
                 self.waker.wake(Wake::Instructed(uid.clone()));
                 uid.to_string()
             }
-            Verdict::Refused { reason, message, .. } => {
+            Verdict::Refused {
+                reason, message, ..
+            } => {
                 return Err(DeskError::Refused { reason, message });
             }
             // It is being destroyed already: what was asked for is so.
             Verdict::Unchanged { .. } => known,
-            Verdict::NotFound => return Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
+            Verdict::NotFound => {
+                return Err(DeskError::Find(view::FindError::NotFound(id.to_string())));
+            }
         };
-        Ok(Deleted { instance: id.to_string(), uid })
+        Ok(Deleted {
+            instance: id.to_string(),
+            uid,
+        })
     }
 
     async fn drain(&self) -> Result<Drained, DeskError> {

@@ -22,11 +22,17 @@ use crate::{
     model::line::{DegradedMode, Event},
     runtime::{
         cgroup::Cgroups,
-        process::{Call, Spawner},
-        real_node::{RealNode, RealNodeConfig},
+        process::{Call, CallError, Spawner},
+        real_node::{Deadlines, Programs, RealNode, RealNodeConfig},
         reaper::Reaper,
     },
 };
+
+/// How long the children of a dead daemon may take to die.
+const SWEEP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where Debian's golang-github-containers-common puts the distribution's profile.
+const SECCOMP_PROFILE: &str = "/usr/share/containers/seccomp.json";
 
 /// Why there is no ground to stand on.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +78,7 @@ pub(super) struct Ground {
     pub(super) clock: Clock,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
-    pub(super) node: Arc<RealNode>,
+    pub(super) node: Arc<RealNode<Images>>,
     pub(super) cgroups: Cgroups,
     pub(super) spawner: Spawner,
     // Held until everything above has ended.
@@ -93,11 +99,12 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let parent = format!("/riklet-{}", opening.node);
     let cgroups = Cgroups::detect(&parent).map_err(|e| failed(e.into()))?;
     let spawner = Spawner::new(reaper, cgroups.clone());
-    RealNode::sweep_work(&cgroups).await.map_err(|e| failed(e.into()))?;
-    let images =
-        Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
-    let node = real_node(config, &opening, &spawner, &cgroups, images)?;
-    let node = Arc::new(node);
+    // A child of the dead daemon may still be creating or unpacking.
+    let swept = spawner.clear_work(SWEEP_WITHIN).await;
+    swept.map_err(|e| failed(e.into()))?;
+    let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
+    let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
+    let node = Arc::new(node.map_err(|e| failed(e.into()))?);
     Ok(Ground {
         clock,
         ledger,
@@ -139,10 +146,40 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
 
 /// Makes a directory with its mode, whatever the umask; one that is there gets the mode.
 fn make(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
-    let failed = |source| GroundError::Directory { path: path.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
+    let failed = |source| GroundError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(failed)?;
     let writable = fs::set_permissions(path, fs::Permissions::from_mode(mode));
-    writable.map_err(|source| GroundError::NotWritable { path: path.to_owned(), flag, source })
+    writable.map_err(|source| GroundError::NotWritable {
+        path: path.to_owned(),
+        flag,
+        source,
+    })
+}
+
+fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
+    let profile = Path::new(SECCOMP_PROFILE);
+    RealNodeConfig {
+        state_dir: config.state_dir.clone(),
+        run_dir: config.run_dir.clone(),
+        node_uid: opening.node.clone(),
+        programs: Programs {
+            runc: config.programs.runc.clone(),
+            conmon: config.programs.conmon.clone(),
+        },
+        deadlines: Deadlines {
+            create: config.deadlines.runtime,
+            call: config.deadlines.runtime,
+            ..Deadlines::default()
+        },
+        seccomp: Some(profile.to_owned()),
+    }
 }
 
 fn images_config(config: &Config) -> ImagesConfig {
@@ -184,8 +221,18 @@ pub(super) fn record_start(book: &LedgerBook, opening: &Opening) -> Result<(), B
     let damage: Vec<String> = opening.damage.iter().map(ToString::to_string).collect();
     let damaged = (!damage.is_empty()).then(|| damage.join("; "));
     show(book, DegradedMode::JournalDamaged, damaged, true);
-    show(book, DegradedMode::JournalLost, opening.journal_lost.clone(), true);
-    show(book, DegradedMode::JournalReadOnly, opening.read_only.clone(), true);
+    show(
+        book,
+        DegradedMode::JournalLost,
+        opening.journal_lost.clone(),
+        true,
+    );
+    show(
+        book,
+        DegradedMode::JournalReadOnly,
+        opening.read_only.clone(),
+        true,
+    );
     Ok(())
 }
 
@@ -198,6 +245,7 @@ pub(super) async fn node_is_stopping(ground: &Ground) -> bool {
     match ground.spawner.call(call).await {
         Ok(output) => output.stdout.starts_with(b"stopping"),
         // It exits with 1 for every state but "running".
-        Err(error) => error.stdout().is_some_and(|out| out.starts_with(b"stopping")),
+        Err(CallError::Exit { stdout, .. }) => stdout.starts_with(b"stopping"),
+        Err(_) => false,
     }
 }

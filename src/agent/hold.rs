@@ -28,8 +28,10 @@ pub(super) async fn lift(
     without_link: Duration,
     waker: Waker,
 ) {
-    let registered =
-        timeout(without_link, link.wait_for(|l| l.is_registered() || *l == Link::Standalone));
+    let registered = timeout(
+        without_link,
+        link.wait_for(|l| l.is_registered() || *l == Link::Standalone),
+    );
     let wait_for_silence = matches!(registered.await, Ok(Ok(link)) if link.is_registered());
     if wait_for_silence {
         let last = Instant::now() + LONGEST;

@@ -30,7 +30,12 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(intake: Arc<Intake<LedgerBook>>, waker: Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
-        Self { intake, waker, arrivals, unknown_destroys: AtomicU64::new(0) }
+        Self {
+            intake,
+            waker,
+            arrivals,
+            unknown_destroys: AtomicU64::new(0),
+        }
     }
 
     /// Counts what has come.
@@ -63,8 +68,10 @@ impl session::Inbox for Inbox {
     fn overloaded(&self, instruction: &Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
         if let Err(error) = self.intake.refuse_overloaded(instruction) {
-            tracing::error!(why = one_line(&error), "a refusal could not be written down");
+            tracing::error!(
+                why = one_line(&error),
+                "a refusal could not be written down"
+            );
         }
     }
 }
-

@@ -32,25 +32,44 @@ pub(super) struct Outboxes {
 
 impl Outboxes {
     pub(super) fn new(book: LedgerBook, waker: Waker) -> Self {
-        Self { book, waker, acknowledged: Mutex::default(), told: Mutex::default() }
+        Self {
+            book,
+            waker,
+            acknowledged: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     fn through(&self, uid: &Uid) -> Seq {
-        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let acknowledged = self
+            .acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         acknowledged.get(uid).copied().unwrap_or(0)
     }
 
     /// The last state that waits to be sent.
     fn last_waiting(&self) -> Option<Seq> {
         self.book.read(|fold| {
-            let waiting = fold.outboxes.iter().filter_map(|(uid, o)| Some((uid, o.entries.back()?)));
-            waiting.filter(|(uid, e)| e.seq > self.through(uid)).map(|(_, e)| e.seq).max()
+            let waiting = fold
+                .outboxes
+                .iter()
+                .filter_map(|(uid, o)| Some((uid, o.entries.back()?)));
+            waiting
+                .filter(|(uid, e)| e.seq > self.through(uid))
+                .map(|(_, e)| e.seq)
+                .max()
         })
     }
 }
 
 fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Report {
-    let report = Report::new(uid.clone(), outbox.instance.clone(), entry.seq, entry.report.clone());
+    let report = Report::new(
+        uid.clone(),
+        outbox.instance.clone(),
+        entry.seq,
+        entry.report.clone(),
+    );
     let record = fold.instances.get(uid);
     Report {
         generation: record.map_or(1, |r| r.generation),
@@ -68,7 +87,10 @@ impl reporter::Outbox for Outboxes {
             let mut reports = Vec::new();
             for (uid, outbox) in &fold.outboxes {
                 let through = self.through(uid);
-                let ready = outbox.entries.iter().filter(|e| through < e.seq && e.seq <= durable);
+                let ready = outbox
+                    .entries
+                    .iter()
+                    .filter(|e| through < e.seq && e.seq <= durable);
                 reports.extend(ready.map(|entry| report(fold, uid, outbox, entry)));
             }
             reports
@@ -85,8 +107,14 @@ impl reporter::Outbox for Outboxes {
             *through = report.seq.max(*through);
         }
         for (uid, through) in last {
-            let written = self.book.record(Event::Acknowledged { uid: uid.clone(), through });
-            let mut unwritten = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = self.book.record(Event::Acknowledged {
+                uid: uid.clone(),
+                through,
+            });
+            let mut unwritten = self
+                .acknowledged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             match written {
                 Ok(_) => drop(unwritten.remove(uid)),
                 // After a restart these go out once more: at least once is what is promised.
@@ -102,9 +130,11 @@ impl reporter::Outbox for Outboxes {
             let quiet = fold.outboxes.iter().filter(|(_, o)| o.entries.is_empty());
             let said = quiet.filter_map(|(uid, o)| Some((uid, o, o.acknowledged.as_ref()?)));
             // Terminated is said once, and Destroying is taken as a command.
-            said.filter(|(_, _, e)| !matches!(e.report.state, State::Terminated | State::Destroying))
-                .map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
-                .collect()
+            said.filter(|(_, _, e)| {
+                !matches!(e.report.state, State::Terminated | State::Destroying)
+            })
+            .map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
+            .collect()
         })
     }
 

@@ -53,7 +53,12 @@ pub(super) async fn tend(
 }
 
 fn show_health(book: &LedgerBook, health: &Health) {
-    show(book, DegradedMode::JournalReadOnly, health.read_only.clone(), true);
+    show(
+        book,
+        DegradedMode::JournalReadOnly,
+        health.read_only.clone(),
+        true,
+    );
     show(book, DegradedMode::StoreOff, health.store.off.clone(), true);
     let full = health.disk_full.then(|| match health.reserve_left {
         Some(left) => format!("{left} bytes of the journal's reserve are left"),

@@ -132,9 +132,13 @@ fn open(process: ProcessId) -> Option<OwnedFd> {
 }
 
 /// Waits until a process has ended; one that is gone already has.
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe for types that may lie about their fd; OwnedFd doesn't"
+)]
 async fn ended(process: ProcessId) {
     if let Some(fd) = open(process)
-        && let Ok(fd) = AsyncFd::register_with_interest(fd, Interest::READABLE)
+        && let Ok(fd) = AsyncFd::with_interest(fd, Interest::READABLE)
     {
         let _ = fd.readable().await;
     }
