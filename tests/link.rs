@@ -1,6 +1,13 @@
 //! The scheduler link over real gRPC on loopback: session and reporter against a scheduler with
 //! the real one's quirks and scripted faults.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test; clippy knows only #[test] functions as such"
+)]
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
