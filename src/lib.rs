@@ -1,5 +1,6 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod agent;
 pub mod api;
 pub mod book;
 pub mod clock;
@@ -7,6 +8,8 @@ pub mod config;
 pub mod error_chain;
 pub mod image;
 pub mod intake;
+pub mod journal;
+pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod network;
@@ -16,6 +19,7 @@ pub mod reconciler;
 pub mod reporter;
 pub mod runtime;
 pub mod session;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod view;
