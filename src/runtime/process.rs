@@ -43,7 +43,7 @@ mod lease;
 pub(in crate::runtime) mod sys;
 
 pub use call::{Call, CallError, Detached, Output};
-pub use identity::{alive, identify};
+pub use identity::{alive, ending, identify};
 
 use capture::Capture;
 use lease::Lease;

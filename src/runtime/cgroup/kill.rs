@@ -1,6 +1,7 @@
 //! Ending every process of a cgroup, whatever state it is in.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::Path,
     time::{Duration, Instant},
@@ -12,6 +13,10 @@ use nix::{
 };
 
 use super::{CgroupError, Cgroups, io_error, pids_below};
+use crate::{
+    model::line::ProcessId,
+    runtime::process::{ending, identify},
+};
 
 /// The first pause between two looks: a killed process is mostly gone within it.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -50,16 +55,27 @@ impl Cgroups {
     /// Kills everything in `rel` and below, waits until nothing lives there, and repeats both
     /// until `limit` is over. Not found = ok. The cgroup stays: see [`Cgroups::remove`].
     ///
+    /// An empty cgroup is not enough: the kernel takes a process out of its cgroup early in its
+    /// exit, and a container's init then still waits for the rest of its pid namespace. `runc
+    /// delete` says "running" in that moment (measured). So everyone who was seen in there is
+    /// waited for until it is gone or a zombie; but not one that lives on elsewhere, as a
+    /// container does that runc moved out of a call's cgroup in that very moment.
+    ///
     /// # Errors
     /// [`CgroupError::Unkillable`] if something outlives it, or as [`Cgroups::kill_now`].
     pub async fn kill_and_wait(&self, rel: &str, limit: Duration) -> Result<(), CgroupError> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut seen: HashSet<ProcessId> = HashSet::new();
         loop {
-            if !self.populated(rel) {
+            let populated = self.populated(rel);
+            if populated {
+                seen.extend(self.pids(rel).into_iter().filter_map(|p| identify(p).ok()));
+                self.kill_now(rel)?;
+            }
+            if !populated && !seen.iter().any(|process| ending(*process)) {
                 return Ok(());
             }
-            self.kill_now(rel)?;
             if began.elapsed() >= limit {
                 return Err(CgroupError::Unkillable {
                     rel: rel.to_owned(),

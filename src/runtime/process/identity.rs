@@ -25,19 +25,34 @@ pub fn identify(pid: i32) -> io::Result<ProcessId> {
 /// Does this very process live? A zombie doesn't.
 #[must_use]
 pub fn alive(process: ProcessId) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", process.pid)) else {
-        return false;
-    };
-    start_time(&stat) == Some(process.start_time)
-        && !matches!(
-            after_name(&stat).and_then(|s| s.chars().next()),
-            Some('Z' | 'X')
-        )
+    living_stat(process).is_some()
 }
 
-/// Field 22; the name, field 2, may hold blanks and parentheses.
+/// Is this very process on its way out, and not a zombie yet? It has left its cgroups by then.
+#[must_use]
+pub fn ending(process: ProcessId) -> bool {
+    let flags = living_stat(process).and_then(|stat| field(&stat, 9));
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// `include/linux/sched.h`; field 9 of stat shows it.
+const PF_EXITING: u64 = 0x4;
+
+fn living_stat(process: ProcessId) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).ok()?;
+    let state = after_name(&stat)?.chars().next();
+    let same = start_time(&stat) == Some(process.start_time);
+    (same && !matches!(state, Some('Z' | 'X'))).then_some(stat)
+}
+
 fn start_time(stat: &str) -> Option<u64> {
-    after_name(stat)?.split(' ').nth(22 - 3)?.parse().ok()
+    field(stat, 22)
+}
+
+/// A field by its number in proc(5), from 3 on; the name, field 2, may hold blanks and
+/// parentheses.
+fn field(stat: &str, number: usize) -> Option<u64> {
+    after_name(stat)?.split(' ').nth(number - 3)?.parse().ok()
 }
 
 fn after_name(stat: &str) -> Option<&str> {

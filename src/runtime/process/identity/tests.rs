@@ -11,7 +11,7 @@ fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
 #[test]
 fn this_process_lives_and_one_with_another_start_time_does_not() {
     let own = identify(i32::try_from(std::process::id()).unwrap()).unwrap();
-    assert!(alive(own));
+    assert!(alive(own) && !ending(own));
     assert!(!alive(ProcessId {
         start_time: own.start_time + 1,
         ..own
