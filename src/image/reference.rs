@@ -46,7 +46,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    const LOCAL: [Self; 4] = [Self::Oci, Self::OciArchive, Self::DockerArchive, Self::Dir];
+    /// Those that name something on this node's disk.
+    pub const LOCAL: [Self; 4] = [Self::Oci, Self::OciArchive, Self::DockerArchive, Self::Dir];
 
     /// Its name, as skopeo has it, without the colon.
     #[must_use]
