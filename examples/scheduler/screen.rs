@@ -124,6 +124,34 @@ pub(crate) fn instance_table(core: &Core) -> String {
     table.trim_fmt()
 }
 
+/// An instance's status in one line.
+fn instance_line(event: &Event) -> String {
+    let Event::Instance {
+        node,
+        instance,
+        status,
+        reason,
+        exit_code,
+        seq,
+        metrics,
+        ..
+    } = event
+    else {
+        return String::new();
+    };
+    let mut line = format!("<- {node} {instance} {status}");
+    if !reason.is_empty() {
+        line += &format!(" ({reason})");
+    }
+    if let Some(code) = exit_code {
+        line += &format!(" exit code {code}");
+    }
+    if let Some(message) = metrics.get("message").and_then(Value::as_str) {
+        line += &format!(": {message}");
+    }
+    line + &format!(" [seq {seq}]")
+}
+
 /// An event in one line.
 pub(crate) fn event_line(event: &Event) -> String {
     match event {
@@ -160,28 +188,7 @@ pub(crate) fn event_line(event: &Event) -> String {
                 .unwrap_or_default(),
             bytes(metrics.pointer("/memory/free"))
         ),
-        Event::Instance {
-            node,
-            instance,
-            status,
-            reason,
-            exit_code,
-            seq,
-            metrics,
-            ..
-        } => {
-            let mut line = format!("<- {node} {instance} {status}");
-            if !reason.is_empty() {
-                line += &format!(" ({reason})");
-            }
-            if let Some(code) = exit_code {
-                line += &format!(" exit code {code}");
-            }
-            if let Some(message) = metrics.get("message").and_then(Value::as_str) {
-                line += &format!(": {message}");
-            }
-            line + &format!(" [seq {seq}]")
-        }
+        Event::Instance { .. } => instance_line(event),
         Event::StreamEnded {
             stream,
             count,
@@ -268,7 +275,17 @@ impl Screen {
         } else {
             write!(out, "\x1b7")?;
         }
-        write!(out, "\x1b[1;1H{head}\x1b[4;1H{body}\x1b[J\x1b8")?;
+        write!(
+            out,
+            "\x1b[1;1H{head}\x1b[3;1H\x1b[K\x1b[4;1H{body}\x1b[J\x1b8"
+        )?;
         out.flush()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Below everything, so that the shell's prompt overwrites nothing.
+        println!("\x1b[999;1H");
     }
 }
