@@ -719,3 +719,20 @@ async fn like_rik_destroying_brings_one_destroy_back_and_a_lost_link_forgets() {
     assert!(scheduler.destroy("i2").is_err());
     no_violation(&scheduler);
 }
+
+#[tokio::test]
+async fn like_rik_a_state_that_it_chokes_on_does_not_silence_the_others() {
+    let scheduler = scheduler(Manners::LikeRik).await;
+    want(&scheduler, 2);
+    let unknown = report(77, 1, State::Running);
+    let node = Node::start(
+        settings(&scheduler.url()),
+        letters([
+            unknown,
+            report(1, 2, State::Running),
+            report(2, 3, State::Running),
+        ]),
+    );
+    assert_eq!(node.acknowledged(2).await, [2, 3]);
+    scheduler.look(|core| assert_eq!(core.nodes["n1"].registrations, 1));
+}
