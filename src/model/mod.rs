@@ -4,6 +4,7 @@ pub mod definition;
 pub mod derive;
 pub mod fold;
 pub mod ids;
+pub mod instruction;
 pub mod line;
 pub mod observed;
 pub mod phase;

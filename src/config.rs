@@ -1,0 +1,404 @@
+//! Settings: defaults, then the file, then `RIKLET_*`, then flags.
+//!
+//! Owns: every setting's name, default and form, and where its value came from. In: a TOML text,
+//! an environment, flags. Out: a [`Config`] of which every value was checked. Must never happen
+//! here: a setting that is silently ignored; an unknown key is an error that names it.
+
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+pub use settings::{Kind, SETTINGS, Setting};
+use toml::{Table, Value};
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "/etc/riklet/riklet.toml";
+
+/// Durations are written as `30s`, `10m`, `1h 30m`.
+mod text {
+    pub(super) use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+}
+
+/// Every setting of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the scheduler knows this node by; the hostname where it isn't set.
+    pub node_name: String,
+    /// The scheduler's address, `http://host:4995` or `https://…`; none with `standalone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// Run without a scheduler: manifests and the command line only.
+    pub standalone: bool,
+    /// The address that the scheduler is told, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_address: Option<String>,
+    /// What must survive a reboot.
+    pub state_dir: PathBuf,
+    /// What must not; on a tmpfs.
+    pub run_dir: PathBuf,
+    /// Definitions that run because their file is there.
+    pub manifests_dir: PathBuf,
+    /// The local API; `<run_dir>/riklet.sock` where it isn't set.
+    pub socket: PathBuf,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; none = nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+    /// How often everything is looked at although nothing said it had changed.
+    #[serde(with = "text::duration")]
+    pub resync: Duration,
+    /// Start although the mount namespace is private, so that a later daemon will not see the
+    /// mounts of this one.
+    pub allow_private_mounts: bool,
+    /// The programs that are run.
+    pub programs: Programs,
+    /// How long a program may take.
+    pub deadlines: Deadlines,
+    /// What happens between a start and the first word of the scheduler.
+    pub restore: Restore,
+    /// Where images come from.
+    pub images: Images,
+    /// Keys for `https://`.
+    pub tls: Tls,
+}
+
+/// The programs that are run: names that are looked up in PATH, or paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Programs {
+    /// The OCI runtime: runc, or crun or youki.
+    pub runc: PathBuf,
+    /// The monitor.
+    pub conmon: PathBuf,
+    /// Fetches images.
+    pub skopeo: PathBuf,
+    /// Unpacks them.
+    pub umoci: PathBuf,
+}
+
+/// How long a program may take before it is killed with everything it has started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deadlines {
+    /// One call of the runtime or the monitor.
+    #[serde(with = "text::duration")]
+    pub runtime: Duration,
+    /// One pull.
+    #[serde(with = "text::duration")]
+    pub pull: Duration,
+    /// A pull without any progress.
+    #[serde(with = "text::duration")]
+    pub stall: Duration,
+}
+
+/// What happens between a start and the first word of the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Restore {
+    /// How long containers that were found exited wait for a scheduler that can't be reached, so
+    /// that a destroy which waited there is applied first.
+    #[serde(with = "text::duration")]
+    pub wait_for_scheduler: Duration,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Images {
+    /// containers-policy.json(5); skopeo's own where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// containers-registries.conf(5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registries_conf: Option<PathBuf>,
+    /// containers-auth.json(5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authfile: Option<PathBuf>,
+    /// Registries, as `host:port`, that are spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+    /// Transports that definitions of the scheduler may name.
+    pub scheduler_transports: Vec<String>,
+    /// Transports that manifests and the command line may name.
+    pub local_transports: Vec<String>,
+}
+
+/// Keys for `https://`, as PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Who may have signed the scheduler's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// This node's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            scheduler: None,
+            standalone: false,
+            host_address: None,
+            state_dir: "/var/lib/riklet".into(),
+            run_dir: "/run/riklet".into(),
+            manifests_dir: "/etc/riklet/manifests".into(),
+            socket: PathBuf::new(),
+            http: None,
+            resync: Duration::from_secs(10),
+            allow_private_mounts: false,
+            programs: Programs::default(),
+            deadlines: Deadlines::default(),
+            restore: Restore::default(),
+            images: Images::default(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            runc: "runc".into(),
+            conmon: "conmon".into(),
+            skopeo: "skopeo".into(),
+            umoci: "umoci".into(),
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            runtime: Duration::from_secs(30),
+            pull: Duration::from_secs(30 * 60),
+            stall: Duration::from_secs(2 * 60),
+        }
+    }
+}
+
+impl Default for Restore {
+    fn default() -> Self {
+        Self {
+            wait_for_scheduler: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        let all = ["docker", "oci", "oci-archive", "docker-archive", "dir"];
+        Self {
+            policy: None,
+            registries_conf: None,
+            authfile: None,
+            insecure_registries: Vec::new(),
+            scheduler_transports: vec!["docker".to_owned()],
+            local_transports: all.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// Why settings can't be used. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the settings in {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file isn't TOML.
+    #[error("{} is not TOML: line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Settings that are unknown, or not of their form: every one of them.
+    #[error("{}", .0.join("; "))]
+    Settings(Vec<String>),
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The file.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What settings are made of, lowest first.
+#[derive(Debug, Default)]
+pub struct Layers {
+    /// The file that was named; else [`DEFAULT_FILE`], if it is there.
+    pub file: Option<PathBuf>,
+    /// The environment; only `RIKLET_*` is looked at.
+    pub env: Vec<(OsString, OsString)>,
+    /// Settings by their key, as text, from flags.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Settings with where each came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// By key; keys that aren't here have their default.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Puts the layers together and checks every value.
+///
+/// # Errors
+/// The file can't be read or isn't TOML; or every setting that is unknown or wrong, at once.
+pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
+    let mut faults = Vec::new();
+    let mut merged = Table::new();
+    let mut origins = BTreeMap::new();
+    if let Some((path, table)) = read_file(layers.file.as_deref())? {
+        for (setting, value) in settings::of_table(&table, &path, &mut faults) {
+            origins.insert(setting.key, Origin::File(path.clone()));
+            settings::put(&mut merged, setting.key, value);
+        }
+    }
+    for (name, setting, value) in settings::of_env(&layers.env, &mut faults) {
+        origins.insert(setting.key, Origin::Variable(name));
+        settings::put(&mut merged, setting.key, value);
+    }
+    for (key, text) in &layers.flags {
+        let flag = format!("--{}", key.replace(['_', '.'], "-"));
+        if let Some((setting, value)) = settings::of_flag(key, text, &flag, &mut faults) {
+            origins.insert(setting.key, Origin::Flag(flag));
+            settings::put(&mut merged, setting.key, value);
+        }
+    }
+    // A flag or variable of one way to run takes the place of a lower layer's other way.
+    settle_ways(&mut merged, &mut origins);
+    let config = Value::Table(merged).try_into::<Config>();
+    match config {
+        Ok(config) if faults.is_empty() => {
+            let config = finished(config, &mut faults);
+            if faults.is_empty() {
+                return Ok(Loaded { config, origins });
+            }
+        }
+        Ok(_) => {}
+        Err(e) if faults.is_empty() => faults.push(e.message().to_owned()),
+        Err(_) => {}
+    }
+    Err(ConfigError::Settings(faults))
+}
+
+fn settle_ways(merged: &mut Table, origins: &mut BTreeMap<&'static str, Origin>) {
+    let standalone = merged.get("standalone").and_then(Value::as_bool) == Some(true);
+    if !standalone || !merged.contains_key("scheduler") {
+        return;
+    }
+    let rank = |key| origins.get(key).map(std::mem::discriminant);
+    let lower = match (origins.get("standalone"), origins.get("scheduler")) {
+        _ if rank("standalone") == rank("scheduler") => return,
+        (a, b) if a < b => "standalone",
+        _ => "scheduler",
+    };
+    merged.remove(lower);
+    origins.remove(lower);
+}
+
+fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
+    let text = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok(None),
+        Err(source) => return Err(ConfigError::Read { path, source }),
+        Ok(text) => text,
+    };
+    match text.parse::<Table>() {
+        Ok(table) => Ok(Some((path, table))),
+        Err(e) => {
+            let start = e.span().map_or(0, |span| span.start).min(text.len());
+            Err(ConfigError::Syntax {
+                path,
+                line: 1 + text.as_bytes()[..start]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count(),
+                message: e.message().replace('\n', ", "),
+            })
+        }
+    }
+}
+
+/// Fills what hangs on other settings and checks what no single setting shows.
+fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
+    if config.node_name.is_empty() {
+        config.node_name = nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .unwrap_or_default();
+    }
+    let name = &config.node_name;
+    if name.is_empty() || name.len() > 253 || !name.chars().all(|c| c.is_ascii_graphic()) {
+        faults.push(
+            "node_name must have 1 to 253 printable ASCII characters without spaces: set it by \
+             --node-name"
+                .to_owned(),
+        );
+    }
+    if config.socket.as_os_str().is_empty() {
+        config.socket = config.run_dir.join("riklet.sock");
+    }
+    if config.standalone && config.scheduler.is_some() {
+        faults.push("scheduler and standalone are both set: remove one".to_owned());
+    }
+    let secure = config
+        .scheduler
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"));
+    let tls = &config.tls;
+    if tls.cert.is_some() != tls.key.is_some() {
+        faults.push("tls.cert and tls.key go together: set both or none".to_owned());
+    }
+    if *tls != Tls::default() && config.scheduler.is_some() && !secure {
+        faults.push("tls is set but scheduler is not an https:// address".to_owned());
+    }
+    if config.state_dir == config.run_dir {
+        faults.push("state_dir and run_dir must not be the same directory".to_owned());
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests;

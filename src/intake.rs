@@ -1,0 +1,174 @@
+//! The door for instructions: judged, written down, then acted on.
+//!
+//! Owns: what each instruction means for what is known (design section 9, rules 2 and 6, and
+//! section 10). In: [`Instruction`]s as they came. Out: lines in the journal, a [`Verdict`] for
+//! whoever asked, and the incarnations to look at. Must never happen here: an effect before its
+//! line is durable, or a panic over what came from outside.
+
+mod judge;
+
+use crate::{
+    book::{Book, BookError},
+    image::reference::TransportPolicy,
+    model::{
+        ids::{Seq, Uid},
+        instruction::Instruction,
+        line::Event,
+        state::Reason,
+    },
+};
+
+pub use judge::{Judgement, judge, refuse_for};
+
+/// What became of an instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is durable, and will be made true.
+    Accepted {
+        /// The incarnation it is about.
+        uid: Uid,
+        /// Seq of its line.
+        seq: Seq,
+    },
+    /// It changes nothing.
+    Unchanged {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// It was refused, and that is written down.
+    Refused {
+        /// The incarnation that is reported as Failed for it, if any.
+        uid: Option<Uid>,
+        /// Why, in a word.
+        reason: Reason,
+        /// Why, in a sentence.
+        message: String,
+    },
+    /// No live instance has this id.
+    NotFound,
+}
+
+/// Judges instructions one after another and writes down what they come to.
+pub struct Intake<B> {
+    book: B,
+    /// One judgement at a time: what it reads must still hold when its line is written.
+    turn: tokio::sync::Mutex<()>,
+    transports: TransportPolicy,
+    draw: fn() -> Uid,
+}
+
+impl<B: Book> Intake<B> {
+    /// An intake that writes into `book`, admits images by `transports`, and names incarnations
+    /// by `draw`.
+    pub fn new(book: B, transports: TransportPolicy, draw: fn() -> Uid) -> Self {
+        Self {
+            book,
+            turn: tokio::sync::Mutex::new(()),
+            transports,
+            draw,
+        }
+    }
+
+    /// Takes an instruction. When this returns `Accepted`, its line is durable and in the store,
+    /// and the incarnation may be woken.
+    ///
+    /// # Errors
+    /// Nothing can be written down, so nothing was accepted.
+    pub async fn submit(&self, instruction: &Instruction) -> Result<Verdict, BookError> {
+        let uid = (self.draw)();
+        let (verdict, seq) = {
+            let _turn = self.turn.lock().await;
+            let judgement = self
+                .book
+                .read(|fold| judge(fold, instruction, &self.transports, uid));
+            self.write(judgement, instruction)?
+        };
+        if let Some(seq) = seq {
+            self.book.durable(seq).await?;
+            self.book.stored(seq).await;
+        }
+        Ok(verdict)
+    }
+
+    /// Begins the creates that waited for their id's destruction. Returns what was begun.
+    ///
+    /// # Errors
+    /// Nothing can be written down; they go on waiting.
+    pub async fn begin_waiting(&self) -> Result<Vec<Uid>, BookError> {
+        let _turn = self.turn.lock().await;
+        let mut begun = Vec::new();
+        let waiting: Vec<_> = self.book.read(|fold| {
+            fold.waiting()
+                .map(|(id, queued)| (id.clone(), queued.clone()))
+                .collect()
+        });
+        for (instance, queued) in waiting {
+            let uid = (self.draw)();
+            let recorded = self.book.record(Event::Accepted {
+                uid: uid.clone(),
+                instance,
+                source: queued.source,
+                definition: queued.definition.to_string(),
+                spec: Box::new((*queued.spec).clone()),
+                warnings: Vec::new(),
+            })?;
+            self.book.durable(recorded.seq).await?;
+            begun.push(uid);
+        }
+        Ok(begun)
+    }
+
+    /// Writes down that an instruction was refused because too many wait already.
+    ///
+    /// # Errors
+    /// Nothing can be written down.
+    pub fn refuse_overloaded(&self, instruction: &Instruction) -> Result<(), BookError> {
+        let uid = (self.draw)();
+        let message = "too many instructions wait on this node; place it again later".to_owned();
+        let reason = Reason::Error;
+        let judgement = self
+            .book
+            .read(|fold| refuse_for(fold, instruction, uid, reason, message));
+        self.write(judgement, instruction).map(drop)
+    }
+
+    fn write(
+        &self,
+        judgement: Judgement,
+        instruction: &Instruction,
+    ) -> Result<(Verdict, Option<Seq>), BookError> {
+        match judgement {
+            Judgement::Unchanged { why } => Ok((Verdict::Unchanged { why }, None)),
+            Judgement::NotFound => Ok((Verdict::NotFound, None)),
+            Judgement::Refuse {
+                uid,
+                reason,
+                message,
+            } => {
+                let event = judge::refused(instruction, uid.clone(), reason, message.clone());
+                let seq = self.book.record(event)?.seq;
+                Ok((
+                    Verdict::Refused {
+                        uid,
+                        reason,
+                        message,
+                    },
+                    Some(seq),
+                ))
+            }
+            Judgement::Accept { uid, event } => match self.book.record(*event) {
+                Ok(recorded) => Ok((
+                    Verdict::Accepted {
+                        uid,
+                        seq: recorded.seq,
+                    },
+                    Some(recorded.seq),
+                )),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! How long to wait before trying again (design section 6).
+//!
+//! Pure and without jitter: the level is folded from the journal, so a delay survives the daemon.
+
+use crate::model::{
+    fold::{ContainerRecord, InstanceRecord},
+    line::{Exit, Moment},
+    spec::RestartPolicy,
+    state::Reason,
+};
+
+/// The first delay, in ms.
+const BASE_MS: u64 = 10_000;
+
+/// The longest delay, in ms.
+pub const CAP_MS: u64 = 300_000;
+
+/// After so long a clean run the next restart is at once again, in ms.
+const RESET_MS: u64 = 600_000;
+
+/// The delay at a level, in ms: none at 0, then 10 s x2 up to 300 s.
+#[must_use]
+pub fn delay(level: u32) -> u64 {
+    match level {
+        0 => 0,
+        // 10 s doubled five times is over the cap; a larger shift would overflow.
+        1..=5 => (BASE_MS << (level - 1)).min(CAP_MS),
+        _ => CAP_MS,
+    }
+}
+
+/// The delay after `failures` tries of a pull or a start failed in a row, in ms: 10 s x2 up to
+/// 300 s.
+#[must_use]
+pub fn after_failures(failures: u32) -> u64 {
+    delay(failures.max(1))
+}
+
+/// When the next attempt may start after an exit, and the backoff's level then.
+#[must_use]
+pub fn after_exit(
+    record: &InstanceRecord,
+    container: &ContainerRecord,
+    exit: &Exit,
+    now: &Moment,
+) -> (Option<u64>, u32) {
+    let succeeded = exit.code == Some(0);
+    let again = match (exit.reason, record.restart_policy()) {
+        // riklet ended it, and not because it was to end.
+        (Some(Reason::Replacing | Reason::NodeDrained), _) => return (Some(now.up), 0),
+        (_, RestartPolicy::Always) => true,
+        (_, RestartPolicy::OnFailure) => !succeeded,
+        (_, RestartPolicy::Never) => false,
+    };
+    if !again {
+        return (None, 0);
+    }
+    if matches!(
+        exit.reason,
+        Some(Reason::NodeRebooted | Reason::RuntimeStateLost)
+    ) {
+        return (Some(now.up), 0);
+    }
+    let ran = container
+        .started
+        .map_or(0, |(_, up)| now.up.saturating_sub(up));
+    let level = if ran >= RESET_MS {
+        0
+    } else {
+        container.backoff
+    };
+    (Some(now.up + delay(level)), level + 1)
+}

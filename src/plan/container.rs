@@ -1,0 +1,422 @@
+//! Planning one container of an instance that is to run.
+
+use super::{
+    action::{Action, InstancePlan},
+    backoff,
+    planner::Circumstances,
+    stop::plan_stop,
+};
+use crate::model::{
+    fold::{ContainerRecord, InstanceRecord},
+    ids::{ContainerId, Position},
+    line::{Exit, Intent, Moment},
+    observed::{ObservedContainer, ObservedInstance, Status},
+    phase::Phase,
+    state::Reason,
+};
+
+/// Everything one turn of planning reads.
+pub(super) struct Turn<'a> {
+    pub(super) record: &'a InstanceRecord,
+    pub(super) observed: &'a ObservedInstance,
+    pub(super) circumstances: &'a Circumstances,
+    pub(super) now: &'a Moment,
+}
+
+/// What is seen of a container of which nothing is there.
+const ABSENT: ObservedContainer = ObservedContainer {
+    status: Status::Absent,
+    process: None,
+    monitor: false,
+    exit: None,
+    leftovers: false,
+};
+
+impl Turn<'_> {
+    /// What is seen of an attempt.
+    pub(super) fn seen(&self, id: &ContainerId) -> &ObservedContainer {
+        self.observed.containers.get(id).unwrap_or(&ABSENT)
+    }
+
+    /// Was the attempt made in another boot than this one?
+    pub(super) fn rebooted(&self, container: &ContainerRecord) -> bool {
+        container.boot != self.now.boot
+    }
+
+    /// How an attempt that is over ended, as far as can be known.
+    pub(super) fn exit_of(&self, container: &ContainerRecord, seen: &ObservedContainer) -> Exit {
+        let orderly = self.circumstances.stopping_boot.as_deref() == Some(container.boot.as_str());
+        let mut exit = match &seen.exit {
+            // Taken down with the node: its code says how it was ended, not that it failed.
+            Some(exit) if self.rebooted(container) && orderly => Exit {
+                reason: Some(Reason::NodeRebooted),
+                ..exit.clone()
+            },
+            Some(exit) => exit.clone(),
+            None if self.rebooted(container) => Exit::unknown(Reason::NodeRebooted),
+            None => Exit::unknown(Reason::MonitorLost),
+        };
+        if let Some(stop) = &container.stop
+            && exit.reason.is_none_or(|r| r == Reason::MonitorLost)
+        {
+            exit.reason = stop.reason;
+        }
+        exit
+    }
+
+    /// Plans the record of an end, with what the restart policy makes of it.
+    pub(super) fn record_exit(
+        &self,
+        id: ContainerId,
+        container: &ContainerRecord,
+        exit: Exit,
+        why: &str,
+        plan: &mut InstancePlan,
+    ) {
+        let (next_up, backoff) = if self.record.desired == crate::model::fold::Desired::Gone {
+            (None, 0)
+        } else {
+            backoff::after_exit(self.record, container, &exit, self.now)
+        };
+        plan.push(
+            Action::RecordExit {
+                container: id,
+                exit,
+                next_up,
+                backoff,
+            },
+            why,
+        );
+    }
+}
+
+/// An attempt that isn't the current one of its position.
+pub(super) fn plan_stray(turn: &Turn<'_>, id: &ContainerId, plan: &mut InstancePlan) {
+    let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
+    let lives = matches!(
+        turn.seen(id).status,
+        Status::Running | Status::Paused | Status::Created | Status::Creating | Status::Broken
+    );
+    if id.attempt < known {
+        plan.push(
+            Action::Remove {
+                container: id.clone(),
+            },
+            "a later attempt has superseded it",
+        );
+    } else if !lives {
+        let why = "the journal knows nothing of this attempt, and it has ended";
+        plan.push(
+            Action::Remove {
+                container: id.clone(),
+            },
+            why,
+        );
+    }
+    // A later attempt that lives was begun by a daemon whose journal lost its end. It is left
+    // alone, and `next_attempt` refuses to start another beside it.
+}
+
+/// A container of an instance that is to run.
+pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePlan) {
+    let blank = ContainerRecord::default();
+    let container = turn.record.container(n).unwrap_or(&blank);
+    let Some(id) = turn.record.current(n) else {
+        plan_start(turn, n, container, plan);
+        return;
+    };
+    let seen = turn.seen(&id);
+    let outdated = container.generation < turn.record.generation;
+    if container.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none() {
+        return plan_start(turn, n, container, plan);
+    }
+    if container.phase.may_live() && (outdated || turn.circumstances.drained) {
+        let reason = if outdated {
+            Reason::Replacing
+        } else {
+            Reason::NodeDrained
+        };
+        plan_stop(turn, id, container, Some(reason), plan);
+        return;
+    }
+    match container.phase {
+        Phase::Intended => plan_intended(turn, id, container, plan),
+        Phase::Created => plan_created(turn, id, container, plan),
+        Phase::Running => plan_running(turn, id, container, plan),
+        Phase::Waiting | Phase::Exited | Phase::Done => {
+            // Something may live of an attempt that ended (its start failed half-way), and what
+            // a generation leaves goes before the next one comes.
+            let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
+            if seen.leftovers && (lives || outdated) {
+                plan.push(Action::Remove { container: id }, "the attempt is over");
+                return;
+            }
+            plan_start(turn, n, container, plan);
+            if seen.leftovers {
+                plan.push(Action::Remove { container: id }, "the attempt is over");
+            }
+        }
+    }
+}
+
+/// A start was intended, and whoever intended it is gone or failed.
+fn plan_intended(
+    turn: &Turn<'_>,
+    id: ContainerId,
+    container: &ContainerRecord,
+    plan: &mut InstancePlan,
+) {
+    let seen = turn.seen(&id);
+    let rebooted = turn.rebooted(container);
+    match (seen.status, &seen.process) {
+        (Status::Running, Some(process)) if !rebooted => {
+            let action = Action::RecordStarted {
+                container: id,
+                process: *process,
+            };
+            plan.push(action, "it runs, and that isn't recorded");
+        }
+        (Status::Created, _) if seen.monitor && !rebooted => {
+            plan.push(
+                Action::Start { container: id },
+                "it is created and not started",
+            );
+        }
+        (Status::Stopped | Status::Absent, _) if seen.exit.is_some() => {
+            let exit = turn.exit_of(container, seen);
+            let why = "it ran and ended, and neither is recorded";
+            turn.record_exit(id, container, exit, why, plan);
+        }
+        _ => {
+            let why = "its start was intended, and nothing proves that it was made";
+            plan.push(Action::Remove { container: id }, why);
+        }
+    }
+}
+
+/// It was created; its own process may not run yet.
+fn plan_created(
+    turn: &Turn<'_>,
+    id: ContainerId,
+    container: &ContainerRecord,
+    plan: &mut InstancePlan,
+) {
+    let seen = turn.seen(&id);
+    if turn.rebooted(container) {
+        return plan_over(turn, id, container, None, plan);
+    }
+    match (seen.status, &seen.process) {
+        (Status::Running | Status::Paused, Some(process)) => {
+            let action = Action::RecordStarted {
+                container: id,
+                process: *process,
+            };
+            plan.push(action, "it runs, and that isn't recorded");
+        }
+        (Status::Created, _) if seen.monitor => {
+            plan.push(
+                Action::Start { container: id },
+                "it is created and not started",
+            );
+        }
+        (Status::Created, _) => {
+            let why = "its monitor died before it was started";
+            plan.push(Action::Remove { container: id }, why);
+        }
+        _ => plan_over(turn, id, container, None, plan),
+    }
+}
+
+/// It was recorded as running.
+fn plan_running(
+    turn: &Turn<'_>,
+    id: ContainerId,
+    container: &ContainerRecord,
+    plan: &mut InstancePlan,
+) {
+    let seen = turn.seen(&id);
+    if turn.rebooted(container) {
+        return plan_over(turn, id, container, None, plan);
+    }
+    match seen.status {
+        Status::Running | Status::Paused | Status::Created => {
+            if !seen.monitor && !container.monitor_lost {
+                let why = "it runs without its monitor";
+                plan.push(Action::RecordMonitorLost { container: id }, why);
+            }
+        }
+        Status::Broken => {
+            plan_over(turn, id, container, Some(Reason::RuntimeStateLost), plan);
+        }
+        Status::Stopped | Status::Absent | Status::Creating => {
+            plan_over(turn, id, container, None, plan);
+        }
+    }
+}
+
+/// How soon a monitor that hasn't told the exit yet is asked again, in ms.
+const EXIT_RECHECK_MS: u64 = 200;
+
+/// A monitor that hasn't told the exit for so long is stuck, in ms; it needs about 10 ms.
+const EXIT_OVERDUE_MS: u64 = 10_000;
+
+/// An attempt is over, or has to be: what may still live of it is ended *before* that is
+/// recorded, for a recorded end allows the next start.
+pub(super) fn plan_over(
+    turn: &Turn<'_>,
+    id: ContainerId,
+    container: &ContainerRecord,
+    reason: Option<Reason>,
+    plan: &mut InstancePlan,
+) {
+    let seen = turn.seen(&id);
+    let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
+    let since = turn
+        .circumstances
+        .awaited
+        .get(&id)
+        .copied()
+        .unwrap_or(turn.now.up);
+    let overdue = turn.now.up.saturating_sub(since) >= EXIT_OVERDUE_MS;
+    let awaited = !lives && seen.exit.is_none() && seen.monitor && !overdue;
+    if awaited && !turn.rebooted(container) {
+        // It is about to tell; the exit file's event wakes us sooner.
+        plan.wake(turn.now.up + EXIT_RECHECK_MS);
+        return;
+    }
+    let mut exit = turn.exit_of(container, seen);
+    if seen.exit.is_none()
+        && let Some(reason) = reason
+    {
+        exit.reason = Some(reason);
+    }
+    let why = match exit.reason {
+        Some(Reason::NodeRebooted) => "the node rebooted while it ran",
+        Some(Reason::RuntimeStateLost) => "the runtime can't command it any more",
+        Some(Reason::MonitorLost) => "it is gone, and nobody saw how it ended",
+        _ => "it ended",
+    };
+    if lives {
+        plan.push(
+            Action::Remove {
+                container: id.clone(),
+            },
+            why,
+        );
+    }
+    turn.record_exit(id, container, exit, why, plan);
+}
+
+/// The number of the next attempt; none while one that the journal doesn't know of lives.
+fn next_attempt(turn: &Turn<'_>, n: Position, container: &ContainerRecord) -> Option<u32> {
+    let seen = turn
+        .observed
+        .containers
+        .keys()
+        .filter(|id| id.n == n)
+        .map(|id| id.attempt)
+        .max();
+    match seen {
+        Some(unknown) if unknown > container.attempt => None,
+        _ => Some(container.attempt + 1),
+    }
+}
+
+/// Plans the next start of the container at `n`, if one is due.
+fn plan_start(turn: &Turn<'_>, n: Position, container: &ContainerRecord, plan: &mut InstancePlan) {
+    let record = turn.record;
+    let Some(spec) = record.container_spec(n) else {
+        return;
+    };
+    if turn.circumstances.drained || turn.circumstances.hold_starts {
+        return;
+    }
+    let same_generation = container.generation == record.generation;
+    if same_generation
+        && matches!(
+            container.phase,
+            Phase::Exited | Phase::Done | Phase::Waiting
+        )
+    {
+        match container.next_up {
+            None if container.attempt > 0 && container.phase != Phase::Waiting => return,
+            Some(up) if up > turn.now.up => return plan.wake(up),
+            _ => {}
+        }
+    }
+    if !same_generation && former_generation_left(turn) {
+        return;
+    }
+    let Some(snapshot) = plan_image(turn, &spec.image, plan) else {
+        return;
+    };
+    let host_network = record.spec.as_ref().is_some_and(|s| s.host_network);
+    let sandbox_planned = plan
+        .actions
+        .iter()
+        .any(|p| p.action == Action::CreateSandbox);
+    if !turn.observed.sandbox && !host_network && !sandbox_planned {
+        plan.push(Action::CreateSandbox, "it has no network namespace");
+    }
+    let Some(attempt) = next_attempt(turn, n, container) else {
+        return;
+    };
+    let netns = (!host_network).then(|| format!("rk-{}", record.uid));
+    let container_id = ContainerId {
+        uid: record.uid.clone(),
+        n,
+        attempt,
+    };
+    let why = match (&container.last_exit, same_generation) {
+        _ if attempt == 1 => "it was never started".to_owned(),
+        (_, false) => format!("generation {} replaces the one before", record.generation),
+        (Some(_), true) => "it ended, and its restart policy says to start it again".to_owned(),
+        (None, true) => "its last attempt never came to run".to_owned(),
+    };
+    plan.push(
+        Action::Create {
+            intent: Intent {
+                container: container_id,
+                snapshot,
+                netns,
+            },
+        },
+        why,
+    );
+}
+
+/// Is anything left of containers of a former generation?
+fn former_generation_left(turn: &Turn<'_>) -> bool {
+    turn.record.attempted().any(|(n, c)| {
+        c.generation < turn.record.generation
+            && (c.phase.may_live()
+                || turn
+                    .record
+                    .current(n)
+                    .is_some_and(|id| turn.seen(&id).leftovers))
+    })
+}
+
+/// The snapshot of an image that is ready; plans its pull if it isn't.
+fn plan_image(turn: &Turn<'_>, image: &str, plan: &mut InstancePlan) -> Option<String> {
+    let known = turn.record.images.get(image);
+    if let Some(snapshot) = known.and_then(|i| i.snapshot.clone()) {
+        return Some(snapshot);
+    }
+    let due = known
+        .and_then(|i| i.retry_up)
+        .filter(|up| *up > turn.now.up);
+    if let Some(up) = due {
+        plan.wake(up);
+        return None;
+    }
+    let pinned = known.and_then(|i| i.digest.clone());
+    let action = Action::PullImage {
+        image: image.to_owned(),
+        pinned,
+    };
+    if !plan.actions.iter().any(|p| p.action == action) {
+        plan.push(action, "its image isn't ready");
+    }
+    None
+}

@@ -1,0 +1,101 @@
+//! Planning one instance.
+
+use super::{
+    action::{Action, InstancePlan},
+    container::{Turn, plan_container, plan_stray},
+    stop::plan_gone,
+};
+use crate::model::{
+    fold::{Desired, InstanceRecord},
+    ids::{ContainerId, Uid},
+    line::Moment,
+    observed::ObservedInstance,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What besides the record bears on a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Are instances to be stopped and to stay stopped?
+    pub drained: bool,
+    /// The boot in which the node was last taken down in order.
+    pub stopping_boot: Option<String>,
+    /// Has the scheduler every state of the incarnation (true for other sources)?
+    pub acknowledged: bool,
+    /// Starts wait, for a destroy may be on its way (design section 7, start-up).
+    pub hold_starts: bool,
+    /// Containers that this daemon has sent SIGTERM.
+    pub signalled: BTreeSet<ContainerId>,
+    /// Containers whose process is gone while their monitor lives and hasn't told the exit: since
+    /// when that is seen, in CLOCK_BOOTTIME ms.
+    pub awaited: BTreeMap<ContainerId, u64>,
+}
+
+/// What to do to an instance of which there is a record.
+#[must_use]
+pub fn plan_instance(
+    record: &InstanceRecord,
+    observed: &ObservedInstance,
+    circumstances: &Circumstances,
+    now: &Moment,
+) -> InstancePlan {
+    let mut plan = InstancePlan::default();
+    let turn = Turn {
+        record,
+        observed,
+        circumstances,
+        now,
+    };
+    for id in observed.containers.keys() {
+        if record.current(id.n).as_ref() != Some(id) {
+            plan_stray(&turn, id, &mut plan);
+        }
+    }
+    if record.desired == Desired::Gone {
+        plan_gone(&turn, &mut plan);
+        return plan;
+    }
+    let positions = record.positions().count().max(record.containers.len());
+    for n in (0..).take(positions) {
+        plan_container(&turn, n, &mut plan);
+    }
+    if record.completed() && circumstances.acknowledged && plan.actions.is_empty() {
+        plan_end(
+            &turn,
+            "every container has completed, and the scheduler knows",
+            &mut plan,
+        );
+    }
+    plan
+}
+
+/// Removes what is left besides containers, then records that nothing is.
+pub(super) fn plan_end(turn: &Turn<'_>, why: &str, plan: &mut InstancePlan) {
+    if turn.observed.leftovers {
+        plan.push(Action::RemoveSandbox, why);
+    }
+    plan.push(Action::RecordRemoved, why);
+}
+
+/// What to do with something that bears our mark and has no record: it is removed only if the
+/// journal shows that its incarnation was removed. Otherwise it is unclaimed, and left alone.
+#[must_use]
+pub fn plan_unknown(uid: &Uid, observed: &ObservedInstance, known_removed: bool) -> InstancePlan {
+    let mut plan = InstancePlan::default();
+    if !known_removed {
+        return plan;
+    }
+    let why = format!("the journal shows that {uid} was removed");
+    for id in observed.containers.keys() {
+        plan.push(
+            Action::Remove {
+                container: id.clone(),
+            },
+            &why,
+        );
+    }
+    if observed.leftovers {
+        plan.push(Action::RemoveSandbox, &why);
+    }
+    plan
+}

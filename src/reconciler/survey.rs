@@ -1,0 +1,95 @@
+//! Looking at everything at once: the resync, and what `plan` shows.
+
+use std::collections::BTreeSet;
+
+use super::{
+    executor::{Context, describe},
+    turn::plan_of,
+};
+use crate::{
+    book::Book,
+    model::{
+        ids::{InstanceId, Uid},
+        line::{DegradedMode, Event},
+    },
+    node::Node,
+    plan::InstancePlan,
+};
+
+/// The incarnations for which something is due. On a converged node: none, and nothing was
+/// forked or written to find that out.
+pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<Uid> {
+    let seen = match context.node.observe_all().await {
+        Ok(seen) => seen,
+        Err(failure) => {
+            tracing::warn!(why = %describe(&failure), "the node can't be surveyed");
+            return Vec::new();
+        }
+    };
+    let known: BTreeSet<Uid> = context
+        .book
+        .read(|fold| fold.instances.keys().cloned().collect());
+    let mut unclaimed = Vec::new();
+    let mut due = Vec::new();
+    for uid in known
+        .iter()
+        .chain(seen.instances.keys().filter(|uid| !known.contains(*uid)))
+    {
+        match plan_of(context, uid).await {
+            Ok(plan) if !plan.actions.is_empty() => due.push(uid.clone()),
+            // A timer may have been lost with a turn that died.
+            Ok(plan) if plan.wake_up.is_some_and(|up| up <= context.book.now().up) => {
+                due.push(uid.clone());
+            }
+            Ok(_) if !known.contains(uid) => unclaimed.push(uid.to_string()),
+            Ok(_) => {}
+            Err(_) => due.push(uid.clone()),
+        }
+    }
+    show_unclaimed(context, &unclaimed);
+    if let Err(error) = context.hung_long_ago() {
+        tracing::warn!(why = %describe(&error), "a degraded mode couldn't be left");
+    }
+    due
+}
+
+/// Enters or leaves the degraded mode Unclaimed. What is unclaimed is left running.
+fn show_unclaimed<N: Node, B: Book>(context: &Context<N, B>, unclaimed: &[String]) {
+    let mode = DegradedMode::Unclaimed;
+    let shown = context
+        .book
+        .read(|fold| fold.node.degraded.get(&mode).cloned());
+    let detail = unclaimed.join(", ");
+    let event = match (shown, unclaimed.is_empty()) {
+        (None, false) => Event::DegradedEntered { mode, detail },
+        (Some(old), false) if old != detail => Event::DegradedEntered { mode, detail },
+        (Some(_), true) => Event::DegradedLeft { mode },
+        _ => return,
+    };
+    if let Err(error) = context.book.record(event) {
+        tracing::warn!(why = %describe(&error), "unclaimed containers couldn't be written down");
+    }
+}
+
+/// What would be done now, by instance: only those for which there is something.
+///
+/// # Errors
+/// The node can't be looked at.
+pub async fn plans<N: Node, B: Book>(
+    context: &Context<N, B>,
+) -> Result<Vec<(InstanceId, InstancePlan)>, crate::node::Failure> {
+    let known: Vec<(Uid, InstanceId)> = context.book.read(|fold| {
+        fold.instances
+            .values()
+            .map(|r| (r.uid.clone(), r.instance.clone()))
+            .collect()
+    });
+    let mut plans = Vec::new();
+    for (uid, instance) in known {
+        let plan = plan_of(context, &uid).await?;
+        if !plan.actions.is_empty() {
+            plans.push((instance, plan));
+        }
+    }
+    Ok(plans)
+}

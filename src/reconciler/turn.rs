@@ -1,0 +1,149 @@
+//! One instance's turn: look, plan, do, until nothing is due.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Superseded,
+    executor::{Context, Done, describe},
+};
+use crate::{
+    book::Book,
+    model::{fold::InstanceRecord, ids::Uid},
+    node::Node,
+    plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
+};
+
+/// A turn plans at most so often; a plan that never becomes empty is a defect, and must not
+/// spin.
+const MAX_PLANS: usize = 200;
+
+/// What a turn ended with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct TurnEnd {
+    /// When something is due by itself, in CLOCK_BOOTTIME ms.
+    pub(super) wake_up: Option<u64>,
+    /// Did an action fail, so that the turn has to be tried again?
+    pub(super) failed: bool,
+    /// Other incarnations that became due.
+    pub(super) also: Vec<Uid>,
+}
+
+/// What is known of an incarnation, as the planner reads it.
+pub(super) enum Known {
+    /// There is a record.
+    Record(Box<InstanceRecord>, Circumstances),
+    /// There is none; was it removed, as far as the journal tells?
+    Nothing { removed: bool },
+}
+
+/// Reads what is known of an incarnation.
+pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Known {
+    let hold_starts = context.is_held(uid);
+    context.book.read(|fold| match fold.instances.get(uid) {
+        Some(record) => {
+            let circumstances = Circumstances {
+                drained: fold.node.drained,
+                stopping_boot: fold.node.stopping_boot.clone(),
+                acknowledged: fold.acknowledged(uid),
+                hold_starts,
+                signalled: context.signalled(uid),
+                awaited: BTreeMap::new(),
+            };
+            Known::Record(Box::new(record.clone()), circumstances)
+        }
+        None => Known::Nothing {
+            removed: fold.tombstones.values().any(|t| t.uid == *uid),
+        },
+    })
+}
+
+/// Looks at an incarnation and plans.
+pub(super) async fn plan_of<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+) -> Result<InstancePlan, crate::node::Failure> {
+    // What is known is read first: what is seen is then at least as new.
+    let known = known(context, uid);
+    let observed = context.node.observe(uid).await?;
+    Ok(match known {
+        Known::Record(record, mut circumstances) => {
+            let now = context.book.now();
+            circumstances.awaited = context.await_exits(uid, &observed, now.up);
+            plan_instance(&record, &observed, &circumstances, &now)
+        }
+        Known::Nothing { removed } => plan_unknown(uid, &observed, removed),
+    })
+}
+
+/// Runs a turn.
+pub(super) async fn run_turn<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    superseded: &Superseded,
+) -> TurnEnd {
+    let mut end = TurnEnd::default();
+    for _ in 0..MAX_PLANS {
+        let plan = match plan_of(context, uid).await {
+            Ok(plan) => plan,
+            Err(failure) => {
+                tracing::warn!(%uid, why = %describe(&failure), "can't be observed");
+                end.failed = true;
+                return end;
+            }
+        };
+        end.wake_up = plan.wake_up;
+        if plan.actions.is_empty() {
+            return end;
+        }
+        match run_plan(context, uid, plan, superseded, &mut end).await {
+            Next::Again => {}
+            Next::Wait => return end,
+        }
+        if superseded.is_told() {
+            // Whoever told also asked for another turn.
+            return end;
+        }
+    }
+    tracing::error!(%uid, "its plan never became empty; it is looked at again later");
+    end.failed = true;
+    end
+}
+
+enum Next {
+    Again,
+    Wait,
+}
+
+async fn run_plan<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    plan: InstancePlan,
+    superseded: &Superseded,
+    end: &mut TurnEnd,
+) -> Next {
+    let mut next = Next::Again;
+    for planned in plan.actions {
+        tracing::debug!(%uid, action = %planned.action, why = %planned.why, "doing");
+        match context.execute(uid, &planned.action, superseded).await {
+            Ok(Done::Next) => {}
+            Ok(Done::Wait { up }) => {
+                end.wake_up = Some(end.wake_up.map_or(up, |w| w.min(up)));
+                next = Next::Wait;
+            }
+            Ok(Done::Removed { begun }) => {
+                end.also.extend(begun);
+                return Next::Wait;
+            }
+            Err(error) => {
+                let action = &planned.action;
+                tracing::warn!(%uid, %action, why = %describe(&error), "failed; tried again later");
+                end.failed = true;
+                return Next::Wait;
+            }
+        }
+        if superseded.is_told() {
+            return Next::Wait;
+        }
+    }
+    next
+}

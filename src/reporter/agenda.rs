@@ -1,0 +1,283 @@
+//! What is to be said next. Pure: it reads the outbox and the samples as they are, and a time
+//! that it is given; it never waits and never sends.
+//!
+//! ```text
+//! node sample ─▶ outbox, in seq order ─▶ last acknowledged states, once each ─▶ as it comes:
+//!                  ▲ goes first on every turn                 placements, node, instances, silence
+//! ```
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples};
+use crate::{
+    model::{
+        ids::{Seq, Uid},
+        state::State,
+    },
+    wire::{Message, Report},
+};
+
+/// One stream's worth.
+pub(super) enum Batch<S: Samples> {
+    /// The node's sample.
+    Node { placements: bool, reading: S::Node },
+    /// States from the outbox; sending them acknowledges them.
+    States(Vec<Report>),
+    /// States that the scheduler acknowledged in an earlier registration.
+    Repeats(Vec<Report>),
+    /// Metrics, with the last sent state.
+    Metrics(Vec<(Report, S::Instance)>),
+}
+
+impl<S: Samples> Batch<S> {
+    pub(super) fn messages(&self) -> Vec<Message> {
+        match self {
+            Self::Node {
+                placements,
+                reading,
+            } => {
+                vec![Message::Node {
+                    placements: *placements,
+                    metrics: reading.json(),
+                }]
+            }
+            Self::States(reports) | Self::Repeats(reports) => {
+                reports.iter().cloned().map(Message::Instance).collect()
+            }
+            Self::Metrics(metrics) => metrics
+                .iter()
+                .map(|(report, _)| Message::Instance(report.clone()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Node { .. } => 1,
+            Self::States(reports) | Self::Repeats(reports) => reports.len(),
+            Self::Metrics(metrics) => metrics.len(),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Node { .. } => "node",
+            Self::States(_) => "states",
+            Self::Repeats(_) => "repeats",
+            Self::Metrics(_) => "metrics",
+        }
+    }
+}
+
+/// What to do now.
+pub(super) enum Turn<S: Samples> {
+    /// Send this.
+    Send(Batch<S>),
+    /// Nothing to say before `until`, unless something changes; `None`: nothing at all.
+    Wait { until: Option<Instant> },
+}
+
+/// What an incarnation's last sent state was, in this registration.
+struct Told<I> {
+    report: Report,
+    /// Was it Running in this registration? Metrics begin with that.
+    ran: bool,
+    metrics: Option<(Instant, I)>,
+}
+
+/// What has been said in one registration.
+pub(super) struct Agenda<S: Samples> {
+    pace: Pace,
+    node: Option<(bool, S::Node)>,
+    told: BTreeMap<Uid, Told<S::Instance>>,
+    /// Has every state of before this registration been repeated?
+    repeated: bool,
+    /// The states acknowledged last: not sent again should the outbox still show them.
+    acknowledged: Vec<(Uid, Seq)>,
+    spoke: Option<Instant>,
+}
+
+/// The beginning of `pending` that may go in one stream: TERMINATED goes alone.
+fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
+    let end = match pending.iter().position(Report::is_last) {
+        Some(0) => 1,
+        Some(before) => before,
+        None => pending.len(),
+    };
+    pending.truncate(end.min(limit.max(1)));
+    pending
+}
+
+impl<S: Samples> Agenda<S> {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            node: None,
+            told: BTreeMap::new(),
+            repeated: false,
+            acknowledged: Vec::new(),
+            spoke: None,
+        }
+    }
+
+    /// The next thing to say. Asking again without [`sent`](Self::sent) gives the same news, or
+    /// newer.
+    pub(super) fn next(&mut self, now: Instant, outbox: &impl Outbox, samples: &S) -> Turn<S> {
+        let reading = samples.node();
+        let placements = samples.placements();
+        let Some((told_placements, told_reading)) = &self.node else {
+            return Turn::Send(Batch::Node {
+                placements,
+                reading,
+            });
+        };
+        // Decided first, for `told_reading` borrows.
+        let node_moved = *told_placements != placements || reading.worth_sending(told_reading);
+        if let Some(states) = self.states(outbox) {
+            return Turn::Send(Batch::States(states));
+        }
+        if let Some(repeats) = self.repeats(outbox) {
+            return Turn::Send(Batch::Repeats(repeats));
+        }
+        let silence_ends = self.spoke.map_or(now, |spoke| spoke + self.pace.silence);
+        if node_moved || silence_ends <= now {
+            return Turn::Send(Batch::Node {
+                placements,
+                reading,
+            });
+        }
+        let (metrics, due) = self.metrics(now, samples);
+        if !metrics.is_empty() {
+            return Turn::Send(Batch::Metrics(metrics));
+        }
+        Turn::Wait {
+            until: Some(due.map_or(silence_ends, |due| due.min(silence_ends))),
+        }
+    }
+
+    /// What is still to say on the way out: states only.
+    pub(super) fn last_words(&mut self, outbox: &impl Outbox) -> Turn<S> {
+        match self.states(outbox) {
+            // The node's own sample is what makes the others welcome.
+            Some(states) if self.node.is_some() => Turn::Send(Batch::States(states)),
+            _ => Turn::Wait { until: None },
+        }
+    }
+
+    fn states(&self, outbox: &impl Outbox) -> Option<Vec<Report>> {
+        let mut pending = outbox.batch(self.pace.batch);
+        pending.retain(|report| {
+            !self
+                .acknowledged
+                .iter()
+                .any(|(uid, seq)| *uid == report.uid && *seq >= report.seq)
+        });
+        let states = cut(pending, self.pace.batch);
+        (!states.is_empty()).then_some(states)
+    }
+
+    fn repeats(&mut self, outbox: &impl Outbox) -> Option<Vec<Report>> {
+        if self.repeated {
+            return None;
+        }
+        let mut repeats = outbox.last_acknowledged();
+        // TERMINATED is said once; and what was said in this registration needs no repetition.
+        repeats.retain(|report| !report.is_last() && !self.told.contains_key(&report.uid));
+        repeats.truncate(self.pace.batch.max(1));
+        self.repeated = repeats.is_empty();
+        (!self.repeated).then_some(repeats)
+    }
+
+    /// Metrics to send now, and when the next that has moved becomes due.
+    fn metrics(&self, now: Instant, samples: &S) -> (Vec<(Report, S::Instance)>, Option<Instant>) {
+        let mut metrics = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (uid, told) in &self.told {
+            // DESTROYING is answered by a DESTROY, so it is said once only.
+            if !told.ran || told.report.report.state == State::Destroying {
+                continue;
+            }
+            let Some(reading) = samples.instance(uid) else {
+                continue;
+            };
+            if let Some((at, sent)) = &told.metrics {
+                if !reading.worth_sending(sent) {
+                    continue;
+                }
+                let due = *at + self.pace.instance_every;
+                if due > now {
+                    next = Some(next.map_or(due, |next| next.min(due)));
+                    continue;
+                }
+            }
+            if metrics.len() < self.pace.batch.max(1) {
+                let report = Report {
+                    restarts: reading.restarts(),
+                    containers: reading.containers(),
+                    gap: 0,
+                    ..told.report.clone()
+                };
+                metrics.push((report, reading));
+            }
+        }
+        (metrics, next)
+    }
+
+    /// The batch was acknowledged.
+    pub(super) fn sent(&mut self, batch: Batch<S>, now: Instant) {
+        self.spoke = Some(now);
+        match batch {
+            Batch::Node {
+                placements,
+                reading,
+            } => self.node = Some((placements, reading)),
+            Batch::States(reports) => {
+                self.acknowledged = reports
+                    .iter()
+                    .map(|report| (report.uid.clone(), report.seq))
+                    .collect();
+                self.tell(reports);
+            }
+            Batch::Repeats(reports) => self.tell(reports),
+            Batch::Metrics(metrics) => {
+                for (report, reading) in metrics {
+                    if let Some(told) = self.told.get_mut(&report.uid) {
+                        told.metrics = Some((now, reading));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, reports: Vec<Report>) {
+        for report in reports {
+            if report.is_last() {
+                self.told.remove(&report.uid);
+                continue;
+            }
+            let running = report.report.state == State::Running;
+            match self.told.get_mut(&report.uid) {
+                Some(told) => {
+                    told.ran |= running;
+                    told.report = report;
+                }
+                None => {
+                    let uid = report.uid.clone();
+                    self.told.insert(
+                        uid,
+                        Told {
+                            report,
+                            ran: running,
+                            metrics: None,
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

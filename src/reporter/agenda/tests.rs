@@ -1,0 +1,381 @@
+use std::{future::pending, sync::Mutex, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    model::{
+        ids::InstanceId,
+        state::{State, StateReport},
+    },
+    reporter::{InstanceReading, NodeReading},
+};
+
+#[derive(Default)]
+struct Letters {
+    pending: Mutex<Vec<Report>>,
+    last: Mutex<Vec<Report>>,
+}
+
+impl Outbox for Letters {
+    fn batch(&self, limit: usize) -> Vec<Report> {
+        self.pending
+            .lock()
+            .unwrap()
+            .iter()
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+    fn acknowledge(&self, reports: &[Report]) {
+        self.pending
+            .lock()
+            .unwrap()
+            .retain(|report| !reports.contains(report));
+    }
+    fn last_acknowledged(&self) -> Vec<Report> {
+        self.last.lock().unwrap().clone()
+    }
+    async fn changed(&self) {
+        pending().await
+    }
+}
+
+/// A number that has moved when it differs by 5.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Number(i64);
+
+impl NodeReading for Number {
+    fn json(&self) -> String {
+        self.0.to_string()
+    }
+    fn worth_sending(&self, sent: &Self) -> bool {
+        (self.0 - sent.0).abs() >= 5
+    }
+}
+
+impl InstanceReading for Number {
+    fn restarts(&self) -> u32 {
+        3
+    }
+    fn containers(&self) -> Vec<Value> {
+        vec![json!(self.0)]
+    }
+    fn worth_sending(&self, sent: &Self) -> bool {
+        NodeReading::worth_sending(self, sent)
+    }
+}
+
+struct Numbers {
+    node: Mutex<i64>,
+    placements: Mutex<bool>,
+    instance: Mutex<Option<i64>>,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self {
+            node: Mutex::new(0),
+            placements: Mutex::new(true),
+            instance: Mutex::new(None),
+        }
+    }
+}
+
+impl Samples for Numbers {
+    type Node = Number;
+    type Instance = Number;
+    fn node(&self) -> Number {
+        Number(*self.node.lock().unwrap())
+    }
+    fn placements(&self) -> bool {
+        *self.placements.lock().unwrap()
+    }
+    fn instance(&self, _: &Uid) -> Option<Number> {
+        self.instance.lock().unwrap().map(Number)
+    }
+    async fn changed(&self) {
+        pending().await
+    }
+}
+
+fn report(id: u64, seq: Seq, state: State) -> Report {
+    let instance = InstanceId::from_wire(&format!("i{id}")).unwrap();
+    Report::new(
+        Uid::from_entropy(id),
+        instance,
+        seq,
+        StateReport::plain(state),
+    )
+}
+
+/// A registration, driven by hand: every batch is acknowledged at once.
+struct Bench {
+    agenda: Agenda<Numbers>,
+    outbox: Letters,
+    samples: Numbers,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(pending: Vec<Report>, last: Vec<Report>) -> Self {
+        Self {
+            agenda: Agenda::new(Pace::default()),
+            outbox: Letters {
+                pending: Mutex::new(pending),
+                last: Mutex::new(last),
+            },
+            samples: Numbers::default(),
+            now: Instant::now(),
+        }
+    }
+
+    fn turn(&mut self) -> Turn<Numbers> {
+        self.agenda.next(self.now, &self.outbox, &self.samples)
+    }
+
+    /// Sends everything there is; what was sent, one text a batch.
+    fn drain(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Turn::Send(batch) = self.turn() {
+            assert!(said.len() < 100, "it never ends: {said:?}");
+            said.push(format!("{} {}", batch.kind(), text(&batch)));
+            if let Batch::States(reports) = &batch {
+                self.outbox.acknowledge(reports);
+            }
+            self.agenda.sent(batch, self.now);
+        }
+        said
+    }
+
+    fn push(&self, report: Report) {
+        self.outbox.pending.lock().unwrap().push(report);
+    }
+}
+
+fn text(batch: &Batch<Numbers>) -> String {
+    let messages = batch.messages();
+    assert_eq!(messages.len(), batch.len());
+    let texts: Vec<_> = messages
+        .iter()
+        .map(|message| match message {
+            Message::Node {
+                placements,
+                metrics,
+            } => format!("{placements}:{metrics}"),
+            Message::Instance(report) => {
+                format!("{}:{}", report.instance, report.report.state)
+            }
+        })
+        .collect();
+    texts.join(" ")
+}
+
+#[test]
+fn a_registration_begins_with_node_then_outbox_then_what_was_last_acknowledged() {
+    let mut bench = Bench::new(
+        vec![report(1, 7, State::Creating), report(2, 8, State::Failed)],
+        vec![report(3, 5, State::Running)],
+    );
+    assert_eq!(
+        bench.drain(),
+        [
+            "node true:0",
+            "states i1:Creating i2:Failed",
+            "repeats i3:Running"
+        ]
+    );
+}
+
+#[test]
+fn terminated_is_alone_in_its_batch() {
+    let mut bench = Bench::new(
+        vec![
+            report(1, 1, State::Running),
+            report(2, 2, State::Terminated),
+            report(3, 3, State::Terminated),
+            report(1, 4, State::Failed),
+        ],
+        vec![],
+    );
+    assert_eq!(
+        bench.drain()[1..],
+        [
+            "states i1:Running",
+            "states i2:Terminated",
+            "states i3:Terminated",
+            "states i1:Failed"
+        ]
+    );
+}
+
+#[test]
+fn a_batch_has_a_limit() {
+    let reports: Vec<_> = (1..=600).map(|id| report(id, id, State::Running)).collect();
+    let mut bench = Bench::new(reports.clone(), vec![]);
+    let sizes = |said: Vec<String>| {
+        said[1..]
+            .iter()
+            .map(|batch| batch.split(' ').count() - 1)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(bench.drain()), [256, 256, 88]);
+    assert_eq!(sizes(Bench::new(vec![], reports).drain()), [256, 256, 88]);
+}
+
+#[test]
+fn terminated_is_never_repeated_and_what_was_said_now_is_not_repeated_either() {
+    let mut bench = Bench::new(
+        vec![report(1, 7, State::Running)],
+        vec![
+            report(1, 7, State::Running),
+            report(2, 6, State::Terminated),
+        ],
+    );
+    assert_eq!(bench.drain(), ["node true:0", "states i1:Running"]);
+}
+
+#[test]
+fn news_goes_before_repeats() {
+    let mut bench = Bench::new(vec![], vec![report(1, 1, State::Running)]);
+    let Turn::Send(node) = bench.turn() else {
+        panic!()
+    };
+    bench.agenda.sent(node, bench.now);
+    bench.push(report(2, 2, State::Failed));
+    assert_eq!(bench.drain(), ["states i2:Failed", "repeats i1:Running"]);
+}
+
+#[test]
+fn what_was_not_acknowledged_is_said_again() {
+    let mut bench = Bench::new(vec![report(1, 1, State::Terminated)], vec![]);
+    for _ in 0..3 {
+        let Turn::Send(batch) = bench.turn() else {
+            panic!()
+        };
+        assert_eq!(text(&batch), "true:0");
+    }
+    let Turn::Send(node) = bench.turn() else {
+        panic!()
+    };
+    bench.agenda.sent(node, bench.now);
+    for _ in 0..3 {
+        let Turn::Send(batch) = bench.turn() else {
+            panic!()
+        };
+        assert_eq!(text(&batch), "i1:Terminated");
+    }
+}
+
+#[test]
+fn an_outbox_that_forgets_acknowledgements_makes_no_storm() {
+    let mut bench = Bench::new(vec![report(1, 1, State::Terminated)], vec![]);
+    for expected in ["node", "states"] {
+        let Turn::Send(batch) = bench.turn() else {
+            panic!()
+        };
+        assert_eq!(batch.kind(), expected);
+        bench.agenda.sent(batch, bench.now);
+    }
+    assert!(matches!(bench.turn(), Turn::Wait { until: Some(_) }));
+}
+
+#[test]
+fn silence_brings_the_full_sample_and_nothing_before_does() {
+    let mut bench = Bench::new(vec![], vec![]);
+    bench.drain();
+    let Turn::Wait { until: Some(until) } = bench.turn() else {
+        panic!()
+    };
+    assert_eq!(until - bench.now, Duration::from_secs(15));
+    *bench.samples.node.lock().unwrap() = 4;
+    bench.now = until - Duration::from_millis(1);
+    assert_eq!(bench.drain(), [""; 0]);
+    bench.now = until;
+    assert_eq!(bench.drain(), ["node true:4"]);
+    assert_eq!(bench.drain(), [""; 0]);
+}
+
+#[test]
+fn a_node_value_that_moved_and_a_cordon_go_at_once() {
+    let mut bench = Bench::new(vec![], vec![]);
+    bench.drain();
+    *bench.samples.node.lock().unwrap() = 5;
+    assert_eq!(bench.drain(), ["node true:5"]);
+    *bench.samples.placements.lock().unwrap() = false;
+    assert_eq!(bench.drain(), ["node false:5"]);
+}
+
+#[test]
+fn metrics_begin_with_running_and_end_with_terminated() {
+    let mut bench = Bench::new(vec![report(1, 1, State::Creating)], vec![]);
+    *bench.samples.instance.lock().unwrap() = Some(0);
+    assert_eq!(bench.drain(), ["node true:0", "states i1:Creating"]);
+    bench.push(report(1, 2, State::Running));
+    assert_eq!(bench.drain(), ["states i1:Running", "metrics i1:Running"]);
+    *bench.samples.instance.lock().unwrap() = Some(100);
+    bench.push(report(1, 3, State::Terminated));
+    bench.now += Duration::from_secs(6);
+    assert_eq!(bench.drain(), ["states i1:Terminated"]);
+}
+
+#[test]
+fn destroying_is_never_said_a_second_time_with_metrics() {
+    let mut bench = Bench::new(
+        vec![
+            report(1, 1, State::Running),
+            report(1, 2, State::Destroying),
+        ],
+        vec![],
+    );
+    *bench.samples.instance.lock().unwrap() = Some(0);
+    assert_eq!(
+        bench.drain(),
+        ["node true:0", "states i1:Running i1:Destroying"]
+    );
+}
+
+#[test]
+fn metrics_of_an_instance_wait_their_five_seconds_and_a_move() {
+    let mut bench = Bench::new(vec![report(1, 1, State::Running)], vec![]);
+    *bench.samples.instance.lock().unwrap() = Some(0);
+    bench.drain();
+    let began = bench.now;
+    *bench.samples.instance.lock().unwrap() = Some(4);
+    bench.now = began + Duration::from_secs(6);
+    assert_eq!(bench.drain(), [""; 0], "it did not move");
+    *bench.samples.instance.lock().unwrap() = Some(5);
+    assert_eq!(bench.drain(), ["metrics i1:Running"]);
+    let sent = bench.now;
+    *bench.samples.instance.lock().unwrap() = Some(50);
+    bench.now = sent + Duration::from_secs(1);
+    let Turn::Wait { until: Some(until) } = bench.turn() else {
+        panic!()
+    };
+    assert_eq!(until - sent, Duration::from_secs(5));
+    bench.now = until;
+    let Turn::Send(Batch::Metrics(metrics)) = bench.turn() else {
+        panic!()
+    };
+    assert_eq!(
+        (metrics[0].0.restarts, &metrics[0].0.containers),
+        (3, &vec![json!(50)])
+    );
+}
+
+#[test]
+fn the_last_words_are_states_and_only_to_who_knows_the_node() {
+    let mut bench = Bench::new(vec![report(1, 1, State::Running)], vec![]);
+    assert!(matches!(
+        bench.agenda.last_words(&bench.outbox),
+        Turn::Wait { until: None }
+    ));
+    let Turn::Send(node) = bench.turn() else {
+        panic!()
+    };
+    bench.agenda.sent(node, bench.now);
+    let Turn::Send(batch) = bench.agenda.last_words(&bench.outbox) else {
+        panic!()
+    };
+    assert_eq!(text(&batch), "i1:Running");
+}

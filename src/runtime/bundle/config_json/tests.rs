@@ -1,0 +1,215 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Case {
+    workload: WorkloadSpec,
+    image: ImageConfiguration,
+    user: ResolvedUser,
+}
+
+fn container() -> ContainerSpec {
+    ContainerSpec {
+        name: "web".into(),
+        image: "busybox".into(),
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        env: Vec::new(),
+        ports: Vec::new(),
+    }
+}
+
+fn image(config: Value) -> ImageConfiguration {
+    serde_json::from_value(json!({
+        "architecture": "amd64", "os": "linux", "config": config,
+        "rootfs": {"type": "layers", "diff_ids": []}, "history": [],
+    }))
+    .unwrap()
+}
+
+fn case(container: ContainerSpec, config: Value) -> Case {
+    Case {
+        workload: WorkloadSpec {
+            name: "web".into(),
+            containers: vec![container],
+            restart_policy: Default::default(),
+            grace_seconds: 30,
+            host_network: false,
+            hostname: None,
+        },
+        image: image(config),
+        user: ResolvedUser {
+            home: "/root".into(),
+            ..ResolvedUser::default()
+        },
+    }
+}
+
+fn written(case: &Case) -> Result<Value, ConfigError> {
+    let id: ContainerId = "0123456789-0-3".parse().unwrap();
+    let hostname = hostname(&id, "web-1", &case.workload);
+    spec(&Ingredients {
+        id: &id,
+        node: &"abcdefghjk".parse().unwrap(),
+        instance: "web-1",
+        workload: &case.workload,
+        container: &case.workload.containers[0],
+        image: &case.image,
+        user: &case.user,
+        hostname: &hostname,
+        netns: Some(Path::new("/run/netns/rk-0123456789")),
+        cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
+        seccomp: None,
+        open_files: Some(20_000),
+        files: &[("/b/hosts".into(), "/etc/hosts")],
+    })
+    .map(|spec| serde_json::to_value(spec).unwrap())
+}
+
+fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|t| (*t).to_owned()).collect()
+}
+
+#[test]
+fn command_and_args_replace_the_images_as_in_kubernetes() {
+    let config = json!({"Entrypoint": ["/entry", "-e"], "Cmd": ["default"]});
+    for (command, args, expected) in [
+        (&[][..], &[][..], &["/entry", "-e", "default"][..]),
+        (&["/own"], &[], &["/own"]),
+        (&[], &["mine"], &["/entry", "-e", "mine"]),
+        (&["/own"], &["mine"], &["/own", "mine"]),
+    ] {
+        let mut container = container();
+        container.command = texts(command);
+        container.args = texts(args);
+        let spec = written(&case(container, config.clone())).unwrap();
+        assert_eq!(spec["process"]["args"], json!(expected));
+    }
+    let error = written(&case(container(), json!({}))).unwrap_err();
+    assert_eq!(error, ConfigError::NoCommand("web".into()));
+}
+
+#[test]
+fn variables_of_the_definition_lie_on_top_of_the_images() {
+    let mut container = container();
+    container.command = texts(&["/bin/$(WHO)", "$(MISSING)", "$$(WHO)", "a$b"]);
+    let variable = |name: &str, value: &str| crate::model::spec::EnvVar {
+        name: name.into(),
+        value: value.into(),
+    };
+    container.env = vec![
+        variable("WHO", "me"),
+        variable("LANG", "C"),
+        variable("TWICE", "$(WHO)$(WHO)"),
+    ];
+    let case = case(container, json!({"Env": ["LANG=de", "IMG=1", "nonsense"]}));
+    let spec = written(&case).unwrap();
+    assert_eq!(
+        spec["process"]["env"],
+        json!([
+            "LANG=C",
+            "IMG=1",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTNAME=web-1",
+            "WHO=me",
+            "TWICE=meme",
+            "HOME=/root"
+        ])
+    );
+    assert_eq!(
+        spec["process"]["args"],
+        json!(["/bin/me", "$(MISSING)", "$(WHO)", "a$b"])
+    );
+}
+
+#[test]
+fn a_container_is_given_no_more_than_the_safe_defaults() {
+    let mut root = case(container(), json!({"Cmd": ["x"], "WorkingDir": "srv"}));
+    let spec = written(&root).unwrap();
+    assert_eq!(spec["process"]["cwd"], "/srv");
+    assert_eq!(spec["process"]["terminal"], false);
+    assert_eq!(spec["process"]["noNewPrivileges"], true);
+    let caps = &spec["process"]["capabilities"];
+    for set in ["bounding", "effective", "permitted"] {
+        let mut names: Vec<_> = caps[set].as_array().unwrap().iter().collect();
+        names.sort_by_key(|n| n.as_str());
+        assert_eq!(
+            json!(names),
+            json!([
+                "CAP_CHOWN",
+                "CAP_DAC_OVERRIDE",
+                "CAP_FOWNER",
+                "CAP_FSETID",
+                "CAP_KILL",
+                "CAP_NET_BIND_SERVICE",
+                "CAP_SETFCAP",
+                "CAP_SETGID",
+                "CAP_SETPCAP",
+                "CAP_SETUID",
+                "CAP_SYS_CHROOT"
+            ])
+        );
+    }
+    assert_eq!(
+        (&caps["ambient"], &caps["inheritable"]),
+        (&json!([]), &json!([]))
+    );
+    let linux = &spec["linux"];
+    assert_eq!(
+        linux["cgroupsPath"],
+        "/riklet-abcdefghjk/pods/0123456789/0-3"
+    );
+    assert_eq!(
+        linux["resources"]["devices"],
+        json!([{"allow": false, "access": "rwm"}])
+    );
+    assert_eq!(linux["resources"]["pids"]["limit"], 2048);
+    let namespaces: Vec<_> = linux["namespaces"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        json!(namespaces),
+        json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
+               {"type": "cgroup"},
+               {"type": "network", "path": "/run/netns/rk-0123456789"}])
+    );
+    let annotations = &spec["annotations"];
+    assert_eq!(annotations["org.riklet.node"], "abcdefghjk");
+    assert_eq!(annotations["org.riklet.attempt"], "3");
+    assert_eq!(spec["root"], json!({"path": "rootfs", "readonly": false}));
+
+    root.user.uid = 1000;
+    let spec = written(&root).unwrap();
+    assert_eq!(spec["process"]["capabilities"]["effective"], json!([]));
+    assert_eq!(spec["process"]["user"]["uid"], 1000);
+}
+
+#[test]
+fn nothing_of_another_runtimes_defaults_is_left() {
+    let spec = written(&case(container(), json!({"Cmd": ["x"]}))).unwrap();
+    assert!(!spec.to_string().contains("youki"));
+    assert_eq!(spec["hostname"], "web-1");
+    assert_eq!(spec["process"]["rlimits"][0]["hard"], 20_000);
+}
+
+#[test]
+fn a_nul_is_refused_without_showing_the_value() {
+    let mut container = container();
+    container.command = texts(&["/x"]);
+    container.env = vec![crate::model::spec::EnvVar {
+        name: "SECRET".into(),
+        value: "hush\0hush".into(),
+    }];
+    let error = written(&case(container, json!({}))).unwrap_err();
+    assert!(matches!(error, ConfigError::Nul(_)) && !error.to_string().contains("hush"));
+}
+
+#[test]
+fn a_hostname_is_always_one() {
+    let id: ContainerId = "0123456789-0-1".parse().unwrap();
+    let mut workload = case(container(), json!({})).workload;
+    assert_eq!(hostname(&id, "a_b.c@cli", &workload), "a-b-c");
+    assert_eq!(hostname(&id, "___", &workload), "0123456789");
+    assert_eq!(hostname(&id, &"x".repeat(128), &workload).len(), 63);
+    workload.hostname = Some("named".into());
+    assert_eq!(hostname(&id, "web", &workload), "named");
+}

@@ -1,0 +1,222 @@
+//! The safe defaults of every container: what it may do, see and reach.
+//!
+//! Owns: capabilities, mounts, masked and read-only paths, namespaces, limits. In: nothing but a
+//! few switches. Out: values of the OCI runtime spec with *every* field set, for `oci_spec`'s own
+//! defaults are another runtime's (ambient capabilities, 1024 files, a read-only root). Must never
+//! happen here: a default that a definition could loosen without being asked for by name.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{
+    Capabilities, Capability, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
+    LinuxNamespaceType, LinuxPids, LinuxResources, Mount, PosixRlimit, PosixRlimitBuilder,
+    PosixRlimitType,
+};
+
+/// The most processes and threads a container may have.
+pub const PIDS_LIMIT: i64 = 2048;
+
+/// Where the kernel's killer looks first when the node runs out of memory: at containers, before
+/// the node's own services (0) and long before the daemon (-999).
+pub const OOM_SCORE_ADJ: i32 = 200;
+
+/// What PATH is where neither image nor definition says.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The 11 capabilities that podman keeps.
+pub const CAPABILITIES: [Capability; 11] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::NetBindService,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysChroot,
+];
+
+/// Hidden altogether: what tells of or reaches into the node's kernel and devices.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// Readable only: writing there would change the node.
+const READONLY: [&str; 6] = [
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Capabilities of a process of user `uid`: the 11 at most, and for another user than root none
+/// that act; never ambient or inheritable ones.
+#[must_use]
+pub fn capabilities(uid: u32) -> LinuxCapabilities {
+    let all: Capabilities = CAPABILITIES.into_iter().collect();
+    let acting = if uid == 0 {
+        all.clone()
+    } else {
+        Capabilities::new()
+    };
+    let mut set = LinuxCapabilities::default();
+    set.set_bounding(Some(all))
+        .set_effective(Some(acting.clone()))
+        .set_permitted(Some(acting))
+        .set_inheritable(Some(Capabilities::new()))
+        .set_ambient(Some(Capabilities::new()));
+    set
+}
+
+/// Open files: 1024 for programs that walk all descriptors, up to 524288 for those that ask, and
+/// never more than the daemon's own `most`, for raising that takes a right that it may lack.
+#[must_use]
+pub fn rlimits(most: Option<u64>) -> Vec<PosixRlimit> {
+    let hard = most.unwrap_or(u64::MAX).min(524_288);
+    // Every field has a default, so the builder can't refuse.
+    PosixRlimitBuilder::default()
+        .typ(PosixRlimitType::RlimitNofile)
+        .soft(hard.min(1024))
+        .hard(hard)
+        .build()
+        .into_iter()
+        .collect()
+}
+
+/// No device but those that every runtime makes (null, zero, full, random, urandom, tty, pts):
+/// the first rule denies all, runc appends its own.
+#[must_use]
+pub fn resources() -> LinuxResources {
+    let mut none = LinuxDeviceCgroup::default();
+    none.set_allow(false)
+        .set_typ(None)
+        .set_major(None)
+        .set_minor(None)
+        .set_access(Some("rwm".to_owned()));
+    let mut pids = LinuxPids::default();
+    pids.set_limit(PIDS_LIMIT);
+    let mut resources = LinuxResources::default();
+    resources.set_devices(Some(vec![none])).set_pids(Some(pids));
+    resources
+}
+
+/// Own namespaces of every kind but user and time; the network's is joined by path, or is the
+/// host's.
+#[must_use]
+pub fn namespaces(netns: Option<&Path>) -> Vec<LinuxNamespace> {
+    let namespace = |typ, path: Option<PathBuf>| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(typ).set_path(path);
+        namespace
+    };
+    let mut all: Vec<_> = [
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Cgroup,
+    ]
+    .into_iter()
+    .map(|typ| namespace(typ, None))
+    .collect();
+    if let Some(path) = netns {
+        all.push(namespace(
+            LinuxNamespaceType::Network,
+            Some(path.to_owned()),
+        ));
+    }
+    all
+}
+
+fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(target.into())
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(options.iter().map(|o| (*o).to_owned()).collect()));
+    mount
+}
+
+/// The kernel's file systems that a program expects.
+#[must_use]
+pub fn mounts() -> Vec<Mount> {
+    let ro = ["nosuid", "noexec", "nodev", "ro"];
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        ),
+        mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ),
+        mount("/sys", "sysfs", "sysfs", &ro),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        ),
+    ]
+}
+
+/// A file of the host, seen at `target`.
+#[must_use]
+pub fn bind_file(source: &Path, target: &str) -> Mount {
+    let mut mount = mount(target, "bind", "", &["bind", "rprivate", "nosuid", "nodev"]);
+    mount.set_source(Some(source.to_owned()));
+    mount
+}
+
+/// Paths hidden from containers.
+#[must_use]
+pub fn masked_paths() -> Vec<String> {
+    MASKED.iter().map(|p| (*p).to_owned()).collect()
+}
+
+/// Paths that containers may only read.
+#[must_use]
+pub fn readonly_paths() -> Vec<String> {
+    READONLY.iter().map(|p| (*p).to_owned()).collect()
+}

@@ -1,0 +1,159 @@
+//! Where everything of a container lies, in one place.
+//!
+//! Why: create, observe and remove must agree on every name, or something leaks. Owns: the names
+//! below the state directory, the run directory and the cgroup parent. In: drawn names. Out:
+//! paths. Must never happen here: a text from outside in a path, or any IO.
+//!
+//! ```text
+//! <state>/pods/<uid>/                 the sandbox; it is the mark that netns rk-<uid> is ours
+//! <state>/pods/<uid>/host-network     there if the sandbox is the host's network
+//! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
+//! <state>/exits/<container id>        exit file, on disk
+//! <state>/logs/<uid>/<n>-<attempt>.log
+//! <run>/runc/<container id>/          runc's own state (runc --root <run>/runc)
+//! <run>/p/<container id>/             conmon: sync file, pidfiles, second exit file, oom mark
+//! cgroups: work/<call>  monitors/<container id>  pods/<uid>/<n>-<attempt>
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::model::ids::{ContainerId, Uid};
+
+/// The names below one state directory and one run directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    state: PathBuf,
+    run: PathBuf,
+}
+
+/// The name of an attempt within its incarnation: `<n>-<attempt>`.
+#[must_use]
+pub fn attempt_name(id: &ContainerId) -> String {
+    format!("{}-{}", id.n, id.attempt)
+}
+
+/// The container that `<n>-<attempt>` names within `uid`; none if it isn't such a name.
+#[must_use]
+pub fn parse_attempt(uid: &Uid, name: &str) -> Option<ContainerId> {
+    format!("{uid}-{name}").parse().ok()
+}
+
+/// The network namespace of an incarnation, `rk-<uid>`.
+#[must_use]
+pub fn netns_name(uid: &Uid) -> String {
+    format!("rk-{uid}")
+}
+
+/// The cgroup of an incarnation, below the parent.
+#[must_use]
+pub fn pod_cgroup(uid: &Uid) -> String {
+    format!("pods/{uid}")
+}
+
+/// The cgroup of a container, below the parent.
+#[must_use]
+pub fn container_cgroup(id: &ContainerId) -> String {
+    format!("pods/{}/{}", id.uid, attempt_name(id))
+}
+
+/// The cgroup of a container's monitor, below the parent.
+#[must_use]
+pub fn monitor_cgroup(id: &ContainerId) -> String {
+    format!("monitors/{id}")
+}
+
+impl Layout {
+    /// The names below `state` and `run`; both absolute, for they get into config.json and
+    /// command lines of children with another working directory.
+    #[must_use]
+    pub fn new(state: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+        Self {
+            state: state.into(),
+            run: run.into(),
+        }
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// All sandboxes.
+    #[must_use]
+    pub fn pods(&self) -> PathBuf {
+        self.state.join("pods")
+    }
+
+    /// One sandbox.
+    #[must_use]
+    pub fn pod(&self, uid: &Uid) -> PathBuf {
+        self.pods().join(uid.as_str())
+    }
+
+    /// There if the sandbox is the host's network.
+    #[must_use]
+    pub fn host_network_mark(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("host-network")
+    }
+
+    /// A container's bundle.
+    #[must_use]
+    pub fn bundle(&self, id: &ContainerId) -> PathBuf {
+        self.pod(&id.uid).join(attempt_name(id))
+    }
+
+    /// All exit files on disk.
+    #[must_use]
+    pub fn exits(&self) -> PathBuf {
+        self.state.join("exits")
+    }
+
+    /// A container's exit file on disk.
+    #[must_use]
+    pub fn exit_file(&self, id: &ContainerId) -> PathBuf {
+        self.exits().join(id.to_string())
+    }
+
+    /// An incarnation's logs.
+    #[must_use]
+    pub fn logs(&self, uid: &Uid) -> PathBuf {
+        self.state.join("logs").join(uid.as_str())
+    }
+
+    /// A container's log.
+    #[must_use]
+    pub fn log_file(&self, id: &ContainerId) -> PathBuf {
+        self.logs(&id.uid).join(format!("{}.log", attempt_name(id)))
+    }
+
+    /// What runc gets as `--root`.
+    #[must_use]
+    pub fn runc_root(&self) -> PathBuf {
+        self.run.join("runc")
+    }
+
+    /// runc's own directory of a container.
+    #[must_use]
+    pub fn runc_dir(&self, id: &ContainerId) -> PathBuf {
+        self.runc_root().join(id.to_string())
+    }
+
+    /// All monitors' directories.
+    #[must_use]
+    pub fn persists(&self) -> PathBuf {
+        self.run.join("p")
+    }
+
+    /// A monitor's directory.
+    #[must_use]
+    pub fn persist(&self, id: &ContainerId) -> PathBuf {
+        self.persists().join(id.to_string())
+    }
+}

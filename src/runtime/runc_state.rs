@@ -1,0 +1,105 @@
+//! What runc knows of a container, read from its own files.
+//!
+//! Why: an observation forks nothing; `runc list` costs 17 ms for 60 containers and hangs when
+//! one of them does. Owns: the few fields of `<root>/<id>/state.json` that riklet reads (runc 1.0
+//! to 1.3 have them), and what they mean together with `exec.fifo`, procfs and the freezer. In: a
+//! directory. Out: a [`RuncState`]. Must never happen here: a write, a fork, or trust in a pid
+//! without its start time.
+
+use std::{fs, io, path::Path};
+
+use serde::Deserialize;
+
+use crate::model::line::ProcessId;
+
+use super::{bundle::config_json, process::alive};
+
+/// What runc's directory says of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuncState {
+    /// There is no directory.
+    Absent,
+    /// It is there and can't be understood: no state.json, or half of one, or garbage.
+    Broken,
+    /// runc knows it.
+    Known {
+        /// Its init process as it was when runc made it.
+        process: ProcessId,
+        /// Does that very process live (a zombie doesn't)?
+        alive: bool,
+        /// Does it still wait to be started?
+        waiting: bool,
+        /// Whose node's container it is, by its annotation.
+        node: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+struct StateFile {
+    init_process_pid: i32,
+    init_process_start: u64,
+    #[serde(default)]
+    config: Option<ConfigPart>,
+}
+
+#[derive(Deserialize)]
+struct ConfigPart {
+    /// runc keeps annotations as `name=value` labels.
+    #[serde(default)]
+    labels: Option<Vec<String>>,
+}
+
+/// Reads runc's directory of one container.
+///
+/// # Errors
+/// The directory can't be looked at at all; "not there" is [`RuncState::Absent`].
+pub fn read(dir: &Path) -> io::Result<RuncState> {
+    let text = match fs::read(dir.join("state.json")) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(if dir.try_exists()? {
+                RuncState::Broken
+            } else {
+                RuncState::Absent
+            });
+        }
+        // Something else than a file.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(RuncState::Broken);
+        }
+        Err(e) => return Err(e),
+    };
+    let Ok(file) = serde_json::from_slice::<StateFile>(&text) else {
+        return Ok(RuncState::Broken);
+    };
+    if file.init_process_pid <= 0 {
+        return Ok(RuncState::Broken);
+    }
+    let process = ProcessId {
+        pid: file.init_process_pid,
+        start_time: file.init_process_start,
+    };
+    let node = file.config.and_then(|c| c.labels).and_then(|labels| {
+        labels.iter().find_map(|label| {
+            let (name, value) = label.split_once('=')?;
+            (name == config_json::NODE).then(|| value.to_owned())
+        })
+    });
+    // The order matters: a process that is started and ends between two looks must not be taken
+    // for one that waits and is dead.
+    let waiting = dir.join("exec.fifo").try_exists().unwrap_or(false);
+    Ok(RuncState::Known {
+        process,
+        alive: alive(process),
+        waiting,
+        node,
+    })
+}
+
+#[cfg(test)]
+mod tests;

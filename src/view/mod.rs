@@ -1,0 +1,32 @@
+//! What people and scripts are shown: documents made of the fold.
+//!
+//! Owns: the shape of every document (`ps -o json` and the rest), and what of an instance is a
+//! secret. In: the [`Fold`](crate::model::fold::Fold), lines of the journal, and what only a live daemon
+//! knows ([`Live`]). Out: serde values, the same whether a daemon made them or a dead one's files.
+//! Must never happen here: IO, a clock, or an environment value in clear without being asked.
+
+mod describe;
+mod explain;
+mod find;
+mod narrate;
+mod plan;
+mod ps;
+mod secrets;
+mod status;
+
+pub use self::{
+    describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
+    explain::{ExplainView, Step, explain},
+    find::{FindError, Found, find},
+    narrate::narrate,
+    plan::{ActionView, InstancePlanView, PlanView},
+    ps::{ContainerRow, PsRow, ps, row},
+    secrets::hide_secrets,
+    status::{Counts, Degraded, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+};
+
+/// What a secret is shown as.
+pub const HIDDEN: &str = "***";
+
+#[cfg(test)]
+mod tests;

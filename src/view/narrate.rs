@@ -1,0 +1,194 @@
+//! A line of the journal as a sentence.
+
+use crate::model::{
+    ids::{ContainerId, Source},
+    line::{Event, Exit},
+    spec::WorkloadSpec,
+    state::Reason,
+};
+
+/// The event as a sentence, without its instance's name. `name` gives a container's name in its
+/// definition, if that is known. Definitions are counted, never shown: they may hold secrets.
+#[must_use]
+pub fn narrate(event: &Event, name: &dyn Fn(&ContainerId) -> Option<String>) -> String {
+    let container = |id: &ContainerId| match name(id) {
+        Some(name) => format!("container {name} (attempt {})", id.attempt),
+        None => format!("container {} (attempt {})", id.n, id.attempt),
+    };
+    match event {
+        Event::AttemptIntended { intent, .. } => {
+            format!("{} is about to be created", container(&intent.container))
+        }
+        Event::Created { container: id, .. } => format!("{} was created", container(id)),
+        Event::Started {
+            container: id,
+            process,
+            adopted,
+        } => {
+            let how = if *adopted {
+                "was found running"
+            } else {
+                "started"
+            };
+            format!("{} {how}, pid {}", container(id), process.pid)
+        }
+        Event::StartFailed {
+            container: id,
+            message,
+            retryable,
+            ..
+        } => {
+            let then = retried(*retryable);
+            format!("{} could not be started: {message}{then}", container(id))
+        }
+        Event::Exited {
+            container: id,
+            exit,
+            next_up,
+            backoff,
+        } => {
+            let then = match (next_up, backoff) {
+                (Some(_), 0 | 1) => "; it is started again",
+                (Some(_), _) => "; it is started again after a backoff",
+                (None, _) => "",
+            };
+            format!("{} {}{then}", container(id), ended(exit))
+        }
+        Event::StopRequested {
+            container: id,
+            reason,
+            ..
+        } => format!("{} is asked to stop{}", container(id), because(*reason)),
+        Event::StepRemoved { container: id } => {
+            format!("nothing of {} is left but its log", container(id))
+        }
+        Event::MonitorLost { container: id } => format!(
+            "the monitor of {} is gone; its exit code will be unknown",
+            container(id)
+        ),
+        other => narrate_rest(other),
+    }
+}
+
+fn narrate_rest(event: &Event) -> String {
+    match event {
+        Event::Accepted {
+            source,
+            spec,
+            warnings,
+            ..
+        } => format!(
+            "accepted from {}: {}{}",
+            who(*source),
+            contents(spec),
+            match warnings.len() {
+                0 => String::new(),
+                1 => ", 1 field is ignored".to_owned(),
+                n => format!(", {n} fields are ignored"),
+            }
+        ),
+        Event::Replaced {
+            generation, spec, ..
+        } => format!("generation {generation} was accepted: {}", contents(spec)),
+        Event::Queued { source, .. } => format!(
+            "a create from {} waits until the destruction is over",
+            who(*source)
+        ),
+        Event::DestroyAccepted { source, .. } => {
+            format!("its destruction was accepted from {}", who(*source))
+        }
+        Event::Refused {
+            source,
+            reason,
+            message,
+            ..
+        } => format!(
+            "an instruction from {} was refused, {reason}: {message}",
+            who(*source)
+        ),
+        Event::ImageReady { image, digest, .. } => {
+            format!("image {image} is ready, {}", short_digest(digest))
+        }
+        Event::ImageFailed {
+            image,
+            message,
+            retryable,
+            ..
+        } => format!(
+            "image {image} can't be had: {message}{}",
+            retried(*retryable)
+        ),
+        Event::Removed { .. } => "nothing of it is left on the node".to_owned(),
+        Event::Acknowledged { through, .. } => {
+            format!("the scheduler has its states up to line {through}")
+        }
+        other => narrate_node(other),
+    }
+}
+
+fn narrate_node(event: &Event) -> String {
+    match event {
+        Event::SegmentHeader { first_seq, .. } => {
+            format!("the journal goes on in a new segment from line {first_seq}")
+        }
+        Event::SegmentSealed {} => "the segment was sealed".to_owned(),
+        Event::Boot {} => "the node has booted".to_owned(),
+        Event::DaemonStarted { version, pid } => {
+            format!("riklet {version} took over, pid {pid}")
+        }
+        Event::DaemonStopped {} => "riklet stopped; containers run on".to_owned(),
+        Event::NodeStopping {} => "the node is going down".to_owned(),
+        Event::Drained {} => "the node was drained: instances are stopped".to_owned(),
+        Event::Uncordoned {} => "the node was uncordoned: instances run again".to_owned(),
+        Event::DegradedEntered { mode, detail } => format!("{mode} began: {detail}"),
+        Event::DegradedLeft { mode } => format!("{mode} is over"),
+        other => other.kind().replace('_', " "),
+    }
+}
+
+fn who(source: Source) -> &'static str {
+    match source {
+        Source::Scheduler => "the scheduler",
+        Source::Manifest => "the manifests directory",
+        Source::Cli => "the command line",
+        Source::Operator => "an operator",
+    }
+}
+
+fn contents(spec: &WorkloadSpec) -> String {
+    let images: Vec<&str> = spec.containers.iter().map(|c| c.image.as_str()).collect();
+    match images.len() {
+        1 => format!("1 container of image {}", images[0]),
+        n => format!("{n} containers of images {}", images.join(", ")),
+    }
+}
+
+fn retried(retryable: bool) -> &'static str {
+    if retryable {
+        "; it is tried again"
+    } else {
+        "; another try would end the same way"
+    }
+}
+
+fn because(reason: Option<Reason>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+}
+
+/// How a container ended: `exited with 1`.
+pub(super) fn ended(exit: &Exit) -> String {
+    let how = match (exit.code, exit.signal) {
+        (_, Some(signal)) => format!("was ended by signal {signal}"),
+        (Some(code), None) => format!("exited with {code}"),
+        (None, None) => "ended, its exit code is unknown".to_owned(),
+    };
+    format!("{how}{}", because(exit.reason))
+}
+
+/// `sha256:` and the first 12 digits: enough to tell images apart.
+fn short_digest(digest: &str) -> String {
+    match digest.split_once(':') {
+        Some((kind, hex)) => format!("{kind}:{}", hex.chars().take(12).collect::<String>()),
+        None => digest.to_owned(),
+    }
+}

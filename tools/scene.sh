@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# What run.sh and demo.sh share: starting and ending a scheduler and a daemon, and waiting.
+# Sourced with these set: scene (for messages), state, run (directories), bin (the built
+# programs' directory).
+#
+# Must never happen here: a wait without a bound, or a signal to a process not started here.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+socket=$run/riklet.sock
+# riklet takes an unknown RIKLET_ variable for a misspelt setting.
+unset RIKLET_ALLOW_SKIP
+scheduler_pid='' daemon_pid=''
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+fail() {
+    printf '\n%s: %s\n' "$scene" "$1" >&2
+    printf '  %s\n' "${@:2}" >&2
+    for log in "$run/riklet.log" "$run/scheduler.log"; do
+        [ -s "$log" ] || continue
+        printf '  the end of %s:\n' "$log" >&2
+        tail -n 15 "$log" | sed 's/^/    /' >&2
+    done
+    exit 1
+}
+
+# The example workloads with the local image in the place of the registry's, and their directory.
+render_workloads() {
+    local image file
+    image=oci:$(realpath "$run")/image:latest
+    mkdir -p "$run/workloads"
+    for file in examples/workloads/*.json; do
+        sed "s|\"busybox:1.36\"|\"$image\"|" "$file" >"$run/workloads/${file##*/}"
+    done
+}
+
+# A client command of riklet against this scene's daemon.
+rk() { "$bin/riklet" "$1" --state-dir "$state" --socket "$socket" "${@:2}"; }
+
+# Shows a command as a reader would type it, then runs it.
+show() {
+    printf '\n$ riklet %s\n' "$*"
+    rk "$@"
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local seconds=$1 what=$2 until
+    shift 2
+    until=$((SECONDS + seconds))
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || fail "waited $seconds s in vain for: $what"
+        [ -z "$daemon_pid" ] || alive "$daemon_pid" || fail "the daemon ended while waiting for: $what"
+        sleep 0.1
+    done
+}
+alive() { [ -d "/proc/$1" ] && ! grep -q '^State:\sZ' "/proc/$1/status"; }
+not_alive() { ! alive "$1"; }
+
+# What `ps` says of an instance: field INSTANCE JQ_PATH.
+field() { rk ps -o json | jq -r --arg id "$1" ".[] | select(.instance == \$id) | $2"; }
+is() { [ "$(field "$1" "$2")" = "$3" ]; }
+running() { is "$1" .state Running; }
+absent() { [ "$(rk ps -o json | jq -r --arg id "$1" '[.[] | select(.instance == $id)] | length')" = 0 ]; }
+
+port_answers() { (: <"/dev/tcp/127.0.0.1/$1"); }
+free_port() {
+    local port=$1
+    while port_answers "$port" 2>/dev/null; do port=$((port + 1)); done
+    printf '%s' "$port"
+}
+
+# pid and start time, so that clean-run.sh can't take another process for it.
+write_pid() { awk -v pid="$2" '{ sub(/.*\) /, ""); print pid, $20 }' "/proc/$2/stat" >"$run/$1.pid"; }
+
+# The example scheduler; its commands go into $run/scheduler.in.
+start_scheduler() {
+    port=$(free_port 4995)
+    rm -f "$run/scheduler.in"
+    mkfifo "$run/scheduler.in"
+    # Held open both ways, so that the scheduler never sees the end of its input.
+    exec 7<>"$run/scheduler.in"
+    # A session of its own: Ctrl-C is for this script, which ends things in order.
+    setsid "$bin/examples/scheduler" --listen "127.0.0.1:$port" \
+        <&7 >"$run/scheduler.log" 2>&1 7>&- &
+    scheduler_pid=$!
+    wait_for 10 "the scheduler to listen on port $port" port_answers "$port"
+    write_pid scheduler "$scheduler_pid"
+}
+order() { printf '%s\n' "$*" >&7; }
+
+start_daemon() {
+    setsid "$bin/riklet" run --config tools/run.toml --node-name "$scene" \
+        --scheduler "http://127.0.0.1:$port" --state-dir "$state" --run-dir "$run" \
+        --socket "$socket" >>"$run/riklet.log" 2>&1 </dev/null 7>&- &
+    daemon_pid=$!
+    write_pid riklet "$daemon_pid"
+    wait_for 20 "the daemon to answer on $socket" rk status
+}
+
+# end PID [SIGNAL]: signals a process started here and waits for its end.
+end() {
+    local pid=$1 until=$((SECONDS + 15))
+    [ -n "$pid" ] || return 0
+    kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
+    while alive "$pid"; do
+        [ "$SECONDS" -lt "$until" ] || { kill -KILL "$pid" 2>/dev/null; break; }
+        sleep 0.05
+    done
+    wait "$pid" 2>/dev/null || true
+}
+end_daemon() {
+    end "$daemon_pid" "${1:-TERM}"
+    daemon_pid=''
+    rm -f "$run/riklet.pid"
+}
+end_scheduler() {
+    end "$scheduler_pid"
+    scheduler_pid=''
+    rm -f "$run/scheduler.pid"
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Removes what killed test runs left on this machine, by evidence: whatever a test makes hangs on
+# a directory /tmp/riklet-test-<pid>-<random>, and <pid> is the test process that made it. The
+# directory is swept only if that process is gone (a live process that began after the directory
+# was made is somebody else with a reused pid). What bears no such mark is never touched: other
+# cgroups /riklet-* and namespaces rk-* are listed under --list, no more.
+# Usage: tools/sweep.sh [--list]
+set -uo pipefail
+cd "$(dirname "$0")/.."
+base=${TMPDIR:-/tmp}
+list=0
+[ "${1:-}" = --list ] && list=1
+
+# Does the process that made the directory still live?
+maker_lives() {
+    local dir=$1 pid=$2 ticks boot began made
+    [ -d "/proc/$pid" ] || return 1
+    ticks=$(awk '{ sub(/.*\) /, ""); print $20 }' "/proc/$pid/stat" 2>/dev/null) || return 1
+    boot=$(awk '/^btime/ { print $2 }' /proc/stat)
+    began=$((boot + ticks / $(getconf CLK_TCK)))
+    made=$(stat -c %W "$dir")
+    [ "$made" -gt 0 ] || made=$(stat -c %Z "$dir")
+    # Two seconds of slack: btime is rounded.
+    [ "$began" -le $((made + 2)) ]
+}
+
+# Ends the processes that name the directory in their arguments, or stand in it: daemons,
+# monitors, registries, schedulers of that test. (Processes of containers go by their cgroups.)
+end_processes() {
+    local dir=$1 pid
+    {
+        grep -laF -- "$dir/" /proc/[0-9]*/cmdline
+        find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$dir" -o -lname "$dir/*" \)
+    } 2>/dev/null | cut -d/ -f3 | sort -u | while read -r pid; do
+        # (grep itself is among them, and has ended by now.)
+        kill -KILL "$pid" 2>/dev/null && printf 'sweep: ended process %s\n' "$pid"
+    done
+}
+
+sweep_dir() {
+    local dir=$1 journal state run
+    end_processes "$dir"
+    # Every state dir in it has a journal/; the run dir is looked for beside it.
+    while read -r journal; do
+        state=$(dirname "$journal")
+        for run in "$state/run" "$(dirname "$state")"/{run,.run} "$state"; do
+            [ -d "$run" ] && tools/teardown.sh "$state" "$run"
+        done
+    done < <(find "$dir" -maxdepth 4 -type d -name journal 2>/dev/null)
+    awk -v a="$dir/" 'index($5, a) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+        while read -r mount; do umount -l "$(printf '%b' "$mount")"; done
+    rm -rf --one-file-system "$dir" && printf 'sweep: removed %s\n' "$dir"
+}
+
+shopt -s nullglob
+for dir in "$base"/riklet-test-*; do
+    name=${dir##*/riklet-test-}
+    pid=${name%%-*}
+    case $pid in '' | *[!0-9]*) continue ;; esac
+    [ -O "$dir" ] || continue
+    if maker_lives "$dir" "$pid"; then
+        [ "$list" = 0 ] || printf 'live (process %s): %s\n' "$pid" "$dir"
+    elif [ "$list" = 1 ]; then
+        printf 'to sweep: %s\n' "$dir"
+    else
+        sweep_dir "$dir"
+    fi
+done
+if [ "$list" = 1 ]; then
+    find /sys/fs/cgroup -maxdepth 2 -type d -name 'riklet-*' -printf 'not ours to judge: %p\n' 2>/dev/null
+    find /run/netns -maxdepth 1 -name 'rk-*' -printf 'not ours to judge: %p\n' 2>/dev/null
+fi
+exit 0
