@@ -241,7 +241,8 @@ async fn a_paused_container_is_seen_killed_and_removed() {
 async fn lost_state_in_every_shape_is_no_obstacle_to_a_remove() {
     let world = RealWorld::open().unwrap();
     let layout = world.node.layout().clone();
-    let deeds: [(&str, fn(&Path)); 4] = [
+    type Deed = (&'static str, fn(&Path));
+    let deeds: [Deed; 4] = [
         ("no directory", |dir| fs::remove_dir_all(dir).unwrap()),
         ("an empty directory", |dir| {
             fs::remove_dir_all(dir).unwrap();
@@ -394,4 +395,36 @@ async fn a_stranger_with_a_recorded_pid_is_never_signalled() {
     world.node.signal(&id, 9).await.unwrap();
     removed(&world, &id).await;
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_reboot_the_exit_that_reached_the_disk_is_still_told() {
+    let world = RealWorld::open().unwrap();
+    let ended_id = running(&world.node, &workload()).await;
+    let lost_id = running(&world.node, &workload()).await;
+    world.node.exit(&ended_id, 12);
+    until(&world.node, &ended_id, |c| c.exit.is_some()).await;
+    // What a power cut does: no process, no cgroup, no mount, an empty /run; the disk stays.
+    world
+        .cgroups
+        .clear("", Duration::from_secs(5))
+        .await
+        .unwrap();
+    let layout = world.node.layout();
+    for id in [&ended_id, &lost_id] {
+        riklet::runtime::bundle::overlay::unmount_layer(&layout.bundle(id)).unwrap();
+        let _ = fs::remove_file(layout.exit_file(&lost_id));
+    }
+    fs::remove_dir_all(layout.run()).unwrap();
+
+    let again = world.restarted().unwrap();
+    let ended = seen(&again, &ended_id).await.unwrap();
+    assert_eq!(
+        (ended.status, ended.exit),
+        (Status::Absent, Some(Exit::from_code(12, false)))
+    );
+    let lost = seen(&again, &lost_id).await.unwrap();
+    assert_eq!((lost.status, lost.exit), (Status::Absent, None));
+    removed(&world, &ended_id).await;
+    removed(&world, &lost_id).await;
 }

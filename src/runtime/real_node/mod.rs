@@ -222,6 +222,13 @@ impl<I: ImageSource> RealNode<I> {
         &self.0.runc
     }
 
+    /// Do containers run under a seccomp profile? Not where none was configured or it can't be
+    /// read: a warning was logged, and `doctor` shows it.
+    #[must_use]
+    pub fn has_seccomp(&self) -> bool {
+        self.0.seccomp.is_some()
+    }
+
     fn cgroups(&self) -> &Cgroups {
         self.0.spawner.cgroups()
     }
