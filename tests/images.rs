@@ -551,7 +551,7 @@ fn a_bad_blob_is_fetched_again() {
 }
 
 #[test]
-fn zstd_lists_and_local_files_are_taken() {
+fn zstd_layers_and_local_files_are_taken() {
     let (ground, registry) = (Ground::new(), Registry::start());
     let dir = ground.dir.path();
     let layout = dir.join("layout");
@@ -591,6 +591,80 @@ fn zstd_lists_and_local_files_are_taken() {
     let pin = format!("sha256:{}", "0".repeat(64));
     let error = ground.run(images.ensure(&from, Some(&pin))).unwrap_err();
     assert!(matches!(error, ImageError::Changed { .. }), "{error:?}");
+}
+
+#[test]
+fn of_a_list_the_image_for_this_node_is_taken() {
+    let (ground, registry) = (Ground::new(), Registry::start());
+    let dir = ground.dir.path();
+    let ours = Image::default().architecture;
+    let mut entries = Vec::new();
+    for architecture in [ours.as_str(), "s390x"] {
+        let target = registry.image(&format!("app:{architecture}"));
+        let digest = Image::marked(architecture)
+            .architecture(architecture)
+            .push(dir, &target);
+        let size = registry.manifest_size("app", &digest);
+        entries.push((digest, size, architecture));
+    }
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(d, s, a)| (d.as_str(), *s, *a))
+        .collect();
+    let list = registry.put_list("app", "both", &entries);
+    let foreign = registry.put_list("app", "foreign", &entries[1..]);
+    let images = ground.images();
+    let ready = ground.ensure(&images, &registry.image("app:both")).unwrap();
+    assert_eq!(ready.digest, list, "the list is what is pinned");
+    is_whole(&images, &ready, &ours);
+    let single = ground
+        .ensure(&images, &registry.image(&format!("app:{ours}")))
+        .unwrap();
+    assert_eq!(single.snapshot, ready.snapshot);
+    assert_ne!(single.digest, ready.digest);
+    let exact = registry.image(&format!("app@{foreign}"));
+    for image in [registry.image("app:foreign"), exact] {
+        let error = ground.ensure(&images, &image).unwrap_err();
+        assert!(
+            matches!(error, ImageError::OtherArchitecture { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let registry = Registry::start();
+    // Too small for the blobs; large enough for them but not for the tree.
+    for size in ["size=600k", "size=2m"] {
+        let ground = Ground::new();
+        let image = registry.image("app:1");
+        Image::marked("a").push(ground.dir.path(), &image);
+        fs::create_dir(ground.snapshots()).unwrap();
+        let disk = Mounted::tmpfs(&ground.snapshots(), size);
+        let images = ground.images();
+        let error = ground.ensure(&images, &image).unwrap_err();
+        assert_eq!(error.kind(), FailureKind::DiskFull, "{size}: {error:?}");
+        ground.nothing_at_work();
+        assert_eq!(ground.claimed(), Vec::<String>::new());
+        drop(disk);
+    }
+}
+
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path, size: &str) -> Self {
+        let none = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("riklet-test"), at, Some("tmpfs"), none, Some(size)).unwrap();
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
 }
 
 #[test]

@@ -19,9 +19,10 @@ use super::{
     flights::Flights,
     layout::{self, Contents, LayoutError},
     pull::{ImagesConfig, Outcome},
+    records::name_of,
     reference::{Digest, Reference},
     skopeo::{Inspected, Skopeo},
-    snapshots::{Snapshots, name_of},
+    snapshots::Snapshots,
     staging::{Brief, Staging},
     stall::stalled,
     umoci::Umoci,
@@ -116,7 +117,10 @@ impl Inner {
         }
         match &outcome {
             Ok(ready) => tracing::info!(image, snapshot = ready.snapshot, "pulled"),
-            Err(error) => tracing::warn!(image, %error, "not pulled"),
+            Err(error) => {
+                let cause = std::error::Error::source(error);
+                tracing::warn!(image, %error, cause, "not pulled");
+            }
         }
         outcome
     }

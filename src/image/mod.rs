@@ -17,6 +17,7 @@
 //! ```
 
 mod attempt;
+mod digest;
 mod error;
 mod fetch;
 mod flights;

@@ -1,11 +1,13 @@
-//! What is known of the snapshots, in memory.
+//! What is known of the snapshots.
 //!
-//! Why: the way to a snapshot that is there must cost microseconds. Owns: the records' format
-//! (`image.json`) and the index over them. In: records as they are read and written. Out: look-ups.
-//! Must never happen here: IO.
+//! Why: the way to a snapshot that is there must cost microseconds. Owns: the names of the files of
+//! a snapshot, the format of `image.json`, what makes a directory an image, and the index in
+//! memory. In: directories, records. Out: look-ups. Must never happen here: a write.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +15,21 @@ use std::{
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
-use super::reference::Digest;
+use super::{layout, reference::Digest};
+
+/// Begins the name of every snapshot.
+pub(super) const PREFIX: &str = "sha256-";
+/// The image's config, byte for byte.
+pub(super) const CONFIG: &str = "config.json";
+/// A [`Record`].
+pub(super) const RECORD: &str = "image.json";
+/// The unpacked tree.
+pub(super) const ROOTFS: &str = "rootfs";
+
+/// The name of the snapshot of an image with this config.
+pub(super) fn name_of(config: &Digest) -> String {
+    format!("{PREFIX}{}", config.hex())
+}
 
 /// What is recorded beside a snapshot, in `image.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,4 +119,34 @@ impl Index {
     pub(super) fn next_order(&self) -> u64 {
         self.by_name.values().map(|n| n.0).max().unwrap_or(0) + 1
     }
+}
+
+/// Reads one snapshot's files; the error says why it is none.
+pub(super) fn load(dir: &Path, name: &str) -> Result<(Record, ImageConfiguration), String> {
+    let bytes = fs::read(dir.join(CONFIG)).map_err(|e| format!("{CONFIG}: {e}"))?;
+    if name != name_of(&Digest::of(&bytes)) {
+        return Err(format!("{CONFIG} doesn't hash to the directory's name"));
+    }
+    if !dir.join(ROOTFS).is_dir() {
+        return Err(format!("it has no {ROOTFS}"));
+    }
+    let config = layout::parse_config(&bytes).map_err(|e| format!("{CONFIG}: {e}"))?;
+    // The record can be had again by asking the registry, so its loss isn't the image's.
+    let record = fs::read(dir.join(RECORD)).map_err(|e| e.to_string());
+    let record = record.and_then(|b| serde_json::from_slice(&b).map_err(|e| e.to_string()));
+    let record = record.unwrap_or_else(|why| {
+        tracing::warn!(
+            snapshot = name,
+            why,
+            "{RECORD} is lost; its names are asked for again"
+        );
+        Record::default()
+    });
+    Ok((record, config))
+}
+
+pub(super) fn to_json(record: &Record) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
 }

@@ -65,6 +65,41 @@ impl Default for SkopeoConfig {
     }
 }
 
+impl SkopeoConfig {
+    /// Options before the verb.
+    fn global(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        if let Some(policy) = &self.policy {
+            args.extend(["--policy".into(), policy.into()]);
+        }
+        if let Some(registries) = &self.registries_conf {
+            // Hidden, but the only way: the environment's variables for it have no effect.
+            args.extend(["--registries-conf".into(), registries.into()]);
+        }
+        args
+    }
+
+    /// Options after the verb that open the reference's registry; named by the verb.
+    fn access(
+        &self,
+        reference: &Reference,
+        insecure: &'static str,
+        authfile: &'static str,
+    ) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        let Some(registry) = reference.registry() else {
+            return args;
+        };
+        if reference.is_loopback() || self.insecure_registries.contains(registry) {
+            args.push(insecure.into());
+        }
+        if let Some(file) = &self.authfile {
+            args.extend([authfile.into(), file.into()]);
+        }
+        args
+    }
+}
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -139,7 +174,10 @@ impl Skopeo {
             .call("inspect", scratch, deadline)
             .args(["inspect", "--no-tags", "--retry-times=0", "--format"])
             .arg("{{.Digest}} {{.Os}}/{{.Architecture}}")
-            .args(self.access(reference, "--tls-verify=false", "--authfile"))
+            .args(
+                self.config
+                    .access(reference, "--tls-verify=false", "--authfile"),
+            )
             .arg(reference.for_skopeo());
         let output = self.spawner.call(call).await?;
         inspected(&output.stdout).ok_or_else(|| {
@@ -172,7 +210,10 @@ impl Skopeo {
             .args(["copy", "--quiet", "--retry-times=0"])
             .args(["--dest-compress-format", "gzip", "--dest-shared-blob-dir"])
             .arg(blobs)
-            .args(self.access(reference, "--src-tls-verify=false", "--src-authfile"))
+            .args(
+                self.config
+                    .access(reference, "--src-tls-verify=false", "--src-authfile"),
+            )
             .arg(reference.for_skopeo())
             .arg(target);
         self.spawner.call(call).await?;
@@ -192,33 +233,7 @@ impl Skopeo {
                 call = call.env(name, value);
             }
         }
-        if let Some(policy) = &self.config.policy {
-            call = call.arg("--policy").arg(policy);
-        }
-        if let Some(registries) = &self.config.registries_conf {
-            call = call.arg("--registries-conf").arg(registries);
-        }
-        call
-    }
-
-    fn access(
-        &self,
-        reference: &Reference,
-        insecure: &'static str,
-        authfile: &'static str,
-    ) -> Vec<OsString> {
-        let mut args = Vec::new();
-        let Some(registry) = reference.registry() else {
-            return args;
-        };
-        if reference.is_loopback() || self.config.insecure_registries.contains(registry) {
-            args.push(insecure.into());
-        }
-        if let Some(file) = &self.config.authfile {
-            args.push(authfile.into());
-            args.push(file.into());
-        }
-        args
+        call.args(self.config.global())
     }
 }
 

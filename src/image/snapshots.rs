@@ -36,21 +36,20 @@ use tokio::task::spawn_blocking;
 
 use super::{
     error::ImageError,
-    layout::{self, Contents},
-    records::{Index, Known, Named, Record, SnapshotView},
+    layout::Contents,
+    records::{
+        CONFIG, Index, Known, Named, PREFIX, RECORD, ROOTFS, Record, SnapshotView, load, name_of,
+        to_json,
+    },
     reference::Digest,
     staging::{Staging, make_dir, remove_tree, sync_dir, write_file},
 };
 use crate::node::ReadyImage;
 
-const PREFIX: &str = "sha256-";
 const STAGING: &str = ".tmp-";
 const GONE: &str = ".gone-";
 const DAMAGED: &str = ".damaged-";
 const BLOBS: &str = ".blobs";
-const CONFIG: &str = "config.json";
-const RECORD: &str = "image.json";
-const ROOTFS: &str = "rootfs";
 const WRITE_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// The snapshots below one directory. One value per directory and process.
@@ -72,6 +71,10 @@ impl Snapshots {
     /// # Errors
     /// The directory can't be made or read.
     pub fn open(dir: &Path) -> Result<Self, ImageError> {
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent).map_err(ImageError::io("make", parent))?;
+        }
+        make_dir(dir)?;
         make_dir(&dir.join(BLOBS))?;
         let mut index = Index::default();
         for entry in fs::read_dir(dir).map_err(ImageError::io("read", dir))? {
@@ -351,15 +354,16 @@ impl Snapshots {
     /// Renames a directory to a dot name, if it is there.
     fn move_aside(&self, path: &Path, prefix: &str) -> Result<Option<PathBuf>, ImageError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (n, pid) = (
-            self.drawn.fetch_add(1, Ordering::Relaxed),
-            std::process::id(),
-        );
-        let aside = self.dir.join(format!("{prefix}{name}.{pid}-{n}"));
-        match fs::rename(path, &aside) {
-            Ok(()) => sync_dir(&self.dir).map(|()| Some(aside)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(ImageError::io("rename", path)(e)),
+        loop {
+            let n = self.drawn.fetch_add(1, Ordering::Relaxed);
+            let aside = self.dir.join(format!("{prefix}{name}.{n}"));
+            match fs::rename(path, &aside) {
+                Ok(()) => return sync_dir(&self.dir).map(|()| Some(aside)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // An earlier daemon drew that number.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(e) => return Err(ImageError::io("rename", path)(e)),
+            }
         }
     }
 
@@ -368,43 +372,8 @@ impl Snapshots {
     }
 }
 
-/// The name of the snapshot of an image with this config.
-pub(super) fn name_of(config: &Digest) -> String {
-    format!("{PREFIX}{}", config.hex())
-}
-
 fn sync_filesystem(path: &Path) -> io::Result<()> {
     Ok(nix::unistd::syncfs(File::open(path)?)?)
-}
-
-/// Reads one snapshot's files; the error says why it is none.
-fn load(dir: &Path, name: &str) -> Result<(Record, ImageConfiguration), String> {
-    let bytes = fs::read(dir.join(CONFIG)).map_err(|e| format!("{CONFIG}: {e}"))?;
-    if name.strip_prefix(PREFIX) != Some(Digest::of(&bytes).hex()) {
-        return Err(format!("{CONFIG} doesn't hash to the directory's name"));
-    }
-    if !dir.join(ROOTFS).is_dir() {
-        return Err(format!("it has no {ROOTFS}"));
-    }
-    let config = layout::parse_config(&bytes).map_err(|e| format!("{CONFIG}: {e}"))?;
-    // The record can be had again by asking the registry, so its loss isn't the image's.
-    let record = fs::read(dir.join(RECORD)).map_err(|e| e.to_string());
-    let record = record.and_then(|b| serde_json::from_slice(&b).map_err(|e| e.to_string()));
-    let record = record.unwrap_or_else(|why| {
-        tracing::warn!(
-            snapshot = name,
-            why,
-            "{RECORD} is lost; its names are asked for again"
-        );
-        Record::default()
-    });
-    Ok((record, config))
-}
-
-fn to_json(record: &Record) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::error::ImageError;
+use super::{error::ImageError, records::ROOTFS};
 
 /// The temporary directory of one pull. It isn't removed when dropped: removing is slow, so it is
 /// asked for, and what a kill leaves behind goes at the next start.
@@ -39,7 +39,7 @@ impl Staging {
         self.dir.join("snapshot")
     }
     pub(super) fn rootfs(&self) -> PathBuf {
-        self.snapshot().join("rootfs")
+        self.snapshot().join(ROOTFS)
     }
 
     /// An empty place for a layout; umoci and skopeo would merge into what a failed try left.
@@ -52,6 +52,7 @@ impl Staging {
     /// An empty root, 0755 whatever the umask: images without an entry for `/` inherit it.
     pub(super) fn fresh_rootfs(&self) -> Result<(), ImageError> {
         remove_tree(&self.snapshot())?;
+        make_dir(&self.snapshot())?;
         make_dir(&self.rootfs())?;
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(self.rootfs(), open).map_err(ImageError::io("open up", self.rootfs()))
@@ -85,10 +86,13 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), ImageError> {
     sync().map_err(ImageError::io("write to the disk", dir))
 }
 
+/// Makes one directory; its parent must be there (a staging directory that was just removed must
+/// not come back), and it may be.
 pub(super) fn make_dir(dir: &Path) -> Result<(), ImageError> {
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(dir);
-    made.map_err(ImageError::io("make", dir))
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(ImageError::io("make", dir)),
+    }
 }
 
 pub(super) fn remove_tree(path: &Path) -> Result<(), ImageError> {

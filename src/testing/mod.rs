@@ -1,7 +1,6 @@
 //! Simulations for tests: a node whose containers are values and whose faults are scripted.
 //!
 //! Must never happen here: anything that the real main path uses.
-//! Simulated worlds for tests: small, scripted, and able to fail.
 
 pub mod builders;
 pub mod contract;

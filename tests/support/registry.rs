@@ -103,6 +103,60 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Puts a list (an OCI index) of manifests that are there under `name:tag`: digest, size in
+    /// bytes, architecture. Returns the list's digest.
+    pub fn put_list(&self, name: &str, tag: &str, entries: &[(&str, usize, &str)]) -> String {
+        let manifest = "application/vnd.oci.image.manifest.v1+json";
+        let manifests: Vec<_> = entries
+            .iter()
+            .map(|(digest, size, architecture)| {
+                serde_json::json!({
+                    "mediaType": manifest, "digest": digest, "size": size,
+                    "platform": { "os": "linux", "architecture": architecture },
+                })
+            })
+            .collect();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let list = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind, "manifests": manifests,
+        });
+        let path = format!("/v2/{name}/manifests/{tag}");
+        let answer = self.request("PUT", &path, kind, &list.to_string());
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        header(&answer, "Docker-Content-Digest").unwrap()
+    }
+
+    /// The size of a manifest.
+    pub fn manifest_size(&self, name: &str, digest: &str) -> usize {
+        let path = format!("/v2/{name}/manifests/{digest}");
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let answer = self.request("HEAD", &path, kind, "");
+        header(&answer, "Content-Length").unwrap().parse().unwrap()
+    }
+
+    fn request(&self, method: &str, path: &str, kind: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: {kind}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            self.address(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+fn header(answer: &str, name: &str) -> Option<String> {
+    let lines = answer.lines().filter_map(|line| line.split_once(": "));
+    let mut values = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    values.next().map(|(_, value)| value.trim().to_owned())
+}
+
 impl Drop for Registry {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());

@@ -91,3 +91,25 @@ fn only_a_whole_answer_is_an_answer() {
     assert_eq!(inspected(b""), None);
     assert_eq!(inspected(b"\xff \xff"), None);
 }
+
+#[test]
+fn only_loopback_and_configured_registries_are_spoken_to_insecurely() {
+    let config = SkopeoConfig {
+        policy: Some("/p".into()),
+        registries_conf: Some("/r".into()),
+        authfile: Some("/a".into()),
+        insecure_registries: BTreeSet::from(["10.0.0.1:5000".to_owned()]),
+        ..SkopeoConfig::default()
+    };
+    assert_eq!(
+        config.global(),
+        ["--policy", "/p", "--registries-conf", "/r"]
+    );
+    let access = |image: &str| config.access(&image.parse().unwrap(), "--insecure", "--auth");
+    assert_eq!(access("127.0.0.1:1/a"), ["--insecure", "--auth", "/a"]);
+    assert_eq!(access("10.0.0.1:5000/a"), ["--insecure", "--auth", "/a"]);
+    assert_eq!(access("10.0.0.1:5001/a"), ["--auth", "/a"]);
+    assert_eq!(access("busybox"), ["--auth", "/a"]);
+    assert!(access("oci:/a").is_empty());
+    assert!(SkopeoConfig::default().global().is_empty());
+}
