@@ -144,11 +144,15 @@ impl RealWorld {
     /// # Errors
     /// The directories can't be made.
     pub fn restarted(&self) -> std::io::Result<RealNode<BusyboxImage>> {
-        RealNode::new(
-            self.config.clone(),
-            self.spawner.clone(),
-            self.image.clone(),
-        )
+        self.with(self.config.clone())
+    }
+
+    /// Another node on the same ground, configured otherwise.
+    ///
+    /// # Errors
+    /// The directories can't be made.
+    pub fn with(&self, config: RealNodeConfig) -> std::io::Result<RealNode<BusyboxImage>> {
+        RealNode::new(config, self.spawner.clone(), self.image.clone())
     }
 }
 

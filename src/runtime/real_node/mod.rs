@@ -9,6 +9,7 @@
 
 mod create;
 mod failure;
+mod images;
 mod observe;
 mod remove;
 mod signal;
@@ -16,15 +17,15 @@ mod watch;
 
 use std::{
     collections::HashMap,
-    future::Future,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use oci_spec::{image::ImageConfiguration, runtime::LinuxSeccomp};
+use oci_spec::runtime::LinuxSeccomp;
 use tokio::sync::OwnedMutexGuard;
 
+pub use self::images::ImageSource;
 use self::{failure::hung_task, watch::Watch};
 use super::{
     bundle::{defaults, seccomp},
@@ -42,25 +43,6 @@ use crate::{
     },
     node::{Change, CreateRequest, CreatedContainer, Failure, Node, ReadyImage},
 };
-
-/// Where images come from: what the node needs of the image store.
-pub trait ImageSource: Send + Sync + 'static {
-    /// As [`Node::ensure_image`].
-    fn ensure(
-        &self,
-        image: &str,
-        pinned: Option<&str>,
-    ) -> impl Future<Output = Result<ReadyImage, Failure>> + Send;
-
-    /// The image configuration of a snapshot.
-    ///
-    /// # Errors
-    /// `SnapshotMissing` if it isn't there.
-    fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure>;
-
-    /// The unpacked root file system of a snapshot, whether it is there or not.
-    fn rootfs(&self, snapshot: &str) -> PathBuf;
-}
 
 /// The programs that make containers: paths, or names that are looked up in the default PATH.
 #[derive(Debug, Clone)]
@@ -238,6 +220,13 @@ impl<I: ImageSource> RealNode<I> {
     #[must_use]
     pub fn runc(&self) -> &Runc {
         &self.0.runc
+    }
+
+    /// Do containers run under a seccomp profile? Not where none was configured or it can't be
+    /// read: a warning was logged, and `doctor` shows it.
+    #[must_use]
+    pub fn has_seccomp(&self) -> bool {
+        self.0.seccomp.is_some()
     }
 
     fn cgroups(&self) -> &Cgroups {

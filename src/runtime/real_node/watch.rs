@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::RemoveKind};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -91,14 +91,19 @@ pub(super) struct Watch {
 fn on_exits(hints: &Hints, event: notify::Result<Event>) {
     match event {
         Ok(event) if event.need_rescan() => hints.anywhere(),
-        Ok(event) if event.kind.is_access() => {}
+        // inotify says nothing more of a directory that is gone.
+        Ok(event) if event.kind == EventKind::Remove(RemoveKind::Folder) => {
+            tracing::warn!(
+                "the directory of exit files was removed; pidfds and the resync must do"
+            );
+            hints.anywhere();
+        }
+        // Reads, and the removals that are our own.
+        Ok(event) if event.kind.is_access() || event.kind.is_remove() => {}
         Ok(event) => {
             let names = event.paths.iter().filter_map(|p| p.file_name()?.to_str());
             for id in names.filter_map(|name| name.parse::<ContainerId>().ok()) {
                 hints.at(id.uid);
-            }
-            if event.kind.is_remove() && event.paths.iter().any(|p| !p.exists() && p.is_dir()) {
-                hints.anywhere();
             }
         }
         Err(error) => {

@@ -1,0 +1,430 @@
+//! What only the real node can show: kernels, mounts, monitors that die, runtimes that hang.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{fs, path::Path, process::id as own_pid, time::Duration};
+
+use riklet::{
+    model::{
+        ids::ContainerId,
+        line::{Exit, Intent},
+        observed::{ObservedContainer, Status},
+        spec::WorkloadSpec,
+        state::Reason,
+    },
+    network::netns,
+    node::{CreateRequest, CreatedContainer, Failure, FailureKind, Node},
+    runtime::{
+        layout::{container_cgroup, monitor_cgroup, netns_name},
+        real_node::{ImageSource, RealNode},
+    },
+    testing::{
+        contract::{ContractNode, fresh_id, workload},
+        real_world::{BusyboxImage, RealWorld, SNAPSHOT},
+    },
+};
+use tokio::time::sleep;
+
+type RealBusybox = RealNode<BusyboxImage>;
+
+fn shell(script: &str) -> WorkloadSpec {
+    let mut workload = workload();
+    workload.containers[0].command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    workload
+}
+
+async fn create<I: ImageSource>(
+    node: &RealNode<I>,
+    id: &ContainerId,
+    workload: &WorkloadSpec,
+) -> Result<CreatedContainer, Failure> {
+    let own_network = !workload.host_network;
+    node.ensure_sandbox(&id.uid, !own_network).await?;
+    let intent = Intent {
+        container: id.clone(),
+        snapshot: SNAPSHOT.to_owned(),
+        netns: own_network.then(|| netns_name(&id.uid)),
+    };
+    let request = CreateRequest {
+        intent: &intent,
+        instance: "real-1",
+        workload,
+    };
+    node.create(request).await
+}
+
+async fn running(node: &RealBusybox, workload: &WorkloadSpec) -> ContainerId {
+    let id = fresh_id();
+    create(node, &id, workload).await.unwrap();
+    node.start(&id).await.unwrap();
+    id
+}
+
+async fn seen(node: &RealBusybox, id: &ContainerId) -> Option<ObservedContainer> {
+    let instance = node.observe(&id.uid).await.unwrap();
+    instance.containers.get(id).cloned()
+}
+
+async fn until(
+    node: &RealBusybox,
+    id: &ContainerId,
+    wished: impl Fn(&ObservedContainer) -> bool,
+) -> ObservedContainer {
+    let mut last = None;
+    for _ in 0..1_000 {
+        last = seen(node, id).await;
+        if let Some(container) = &last
+            && wished(container)
+        {
+            return container.clone();
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never seen, but {last:?}");
+}
+
+/// Everything on this machine that bears the incarnation's name.
+fn traces(world: &RealWorld, id: &ContainerId) -> Vec<String> {
+    let layout = world.node.layout();
+    let mut found = Vec::new();
+    for path in [
+        layout.pod(&id.uid),
+        layout.runc_dir(id),
+        layout.persist(id),
+        layout.exit_file(id),
+        netns::path(&netns_name(&id.uid)),
+    ] {
+        if path.symlink_metadata().is_ok() {
+            found.push(path.display().to_string());
+        }
+    }
+    for cgroup in [container_cgroup(id), monitor_cgroup(id)] {
+        if world.cgroups.exists(&cgroup) {
+            found.push(cgroup);
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let of_ours = mounts.lines().filter(|l| l.contains(id.uid.as_str()));
+    found.extend(of_ours.map(str::to_owned));
+    found
+}
+
+async fn removed(world: &RealWorld, id: &ContainerId) {
+    world.node.remove(id).await.unwrap();
+    world.node.remove_sandbox(&id.uid).await.unwrap();
+    assert_eq!(traces(world, id), Vec::<String>::new());
+}
+
+fn log(node: &RealBusybox, id: &ContainerId) -> String {
+    fs::read_to_string(node.layout().log_file(id)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_gets_what_the_definition_says_and_no_more() {
+    let world = RealWorld::open().unwrap();
+    let mut workload = shell(
+        "echo $GREETING; cat /proc/self/status; cat /etc/hostname /proc/net/dev; \
+         mount -t tmpfs x /sys && echo mounted; echo x > /written && echo wrote; \
+         cat /proc/1/oom_score_adj; exit 5",
+    );
+    workload.host_network = false;
+    workload.containers[0].env = vec![riklet::model::spec::EnvVar {
+        name: "GREETING".into(),
+        value: "hello there".into(),
+    }];
+    let id = running(&world.node, &workload).await;
+    let ended = until(&world.node, &id, |c| c.exit.is_some()).await;
+    assert_eq!(ended.exit, Some(Exit::from_code(5, false)));
+    let text = log(&world.node, &id);
+    for part in [
+        "stdout F hello there",
+        "CapEff:\t00000000800405fb",
+        "CapBnd:\t00000000800405fb",
+        "CapAmb:\t0000000000000000",
+        "CapInh:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "real-1",
+        "F wrote",
+        "F 200",
+        "lo:",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(!text.contains("mounted") && !text.contains("eth0:"));
+    // Nothing was written to the snapshot.
+    let layout = world.node.layout();
+    assert!(layout.bundle(&id).join("upper/written").exists());
+    assert!(
+        !layout
+            .state()
+            .join("snapshots")
+            .join(SNAPSHOT)
+            .join("rootfs/written")
+            .exists()
+    );
+    removed(&world, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_is_read_although_the_monitor_was_killed() {
+    let world = RealWorld::open().unwrap();
+    let id = running(&world.node, &workload()).await;
+    world.node.kill_monitor(&id);
+    until(&world.node, &id, |c| !c.monitor).await;
+    world.node.exit(&id, 43);
+    let ended = until(&world.node, &id, |c| c.process.is_none()).await;
+    assert_eq!(ended.exit, Some(Exit::from_code(43, false)));
+
+    let killed = running(&world.node, &workload()).await;
+    world.node.kill_monitor(&killed);
+    until(&world.node, &killed, |c| !c.monitor).await;
+    world.node.kill_container(&killed);
+    let ended = until(&world.node, &killed, |c| c.process.is_none()).await;
+    assert_eq!(ended.exit, Some(Exit::from_code(137, false)));
+    removed(&world, &id).await;
+    removed(&world, &killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_node_finds_everything_as_it_is() {
+    let world = RealWorld::open().unwrap();
+    let running_id = running(&world.node, &workload()).await;
+    let ended_id = running(&world.node, &workload()).await;
+    let created_id = fresh_id();
+    create(&world.node, &created_id, &workload()).await.unwrap();
+    world.node.exit(&ended_id, 9);
+    until(&world.node, &ended_id, |c| c.exit.is_some()).await;
+    let before = world.node.observe_all().await.unwrap();
+
+    let again = world.restarted().unwrap();
+    again.sweep_work().await.unwrap();
+    assert_eq!(again.observe_all().await.unwrap(), before);
+    // What it adopts it also watches: no other event source tells of this end.
+    again.kill_container(&running_id);
+    let ended = until(&again, &running_id, |c| c.exit.is_some()).await;
+    assert_eq!(ended.exit.and_then(|e| e.signal), Some(9));
+    again.start(&created_id).await.unwrap();
+    for id in [running_id, ended_id, created_id] {
+        again.remove(&id).await.unwrap();
+        again.remove_sandbox(&id.uid).await.unwrap();
+        assert_eq!(traces(&world, &id), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_container_is_seen_killed_and_removed() {
+    let world = RealWorld::open().unwrap();
+    let pause = |id: &ContainerId| {
+        let dir = Path::new("/sys/fs/cgroup/freezer");
+        let rel = world.cgroups.cgroups_path(&container_cgroup(id));
+        let (file, word) = if dir.exists() {
+            (dir.join(&rel[1..]).join("freezer.state"), "FROZEN")
+        } else {
+            let dir = world.cgroups.tracking_dir(&container_cgroup(id));
+            (dir.join("cgroup.freeze"), "1")
+        };
+        fs::write(file, word).unwrap();
+    };
+    let killed = running(&world.node, &workload()).await;
+    pause(&killed);
+    until(&world.node, &killed, |c| c.status == Status::Paused).await;
+    world.node.signal(&killed, 9).await.unwrap();
+    until(&world.node, &killed, |c| c.process.is_none()).await;
+    let removed_id = running(&world.node, &workload()).await;
+    pause(&removed_id);
+    removed(&world, &removed_id).await;
+    removed(&world, &killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_state_in_every_shape_is_no_obstacle_to_a_remove() {
+    let world = RealWorld::open().unwrap();
+    let layout = world.node.layout().clone();
+    type Deed = (&'static str, fn(&Path));
+    let deeds: [Deed; 4] = [
+        ("no directory", |dir| fs::remove_dir_all(dir).unwrap()),
+        ("an empty directory", |dir| {
+            fs::remove_dir_all(dir).unwrap();
+            fs::create_dir(dir).unwrap();
+        }),
+        ("an empty file", |dir| {
+            fs::write(dir.join("state.json"), "").unwrap()
+        }),
+        ("half a file", |dir| {
+            let text = fs::read(dir.join("state.json")).unwrap();
+            fs::write(dir.join("state.json"), &text[..text.len() / 2]).unwrap();
+        }),
+    ];
+    for (what, deed) in deeds {
+        let id = running(&world.node, &workload()).await;
+        let pid = seen(&world.node, &id).await.unwrap().process.unwrap().pid;
+        deed(&layout.runc_dir(&id));
+        assert_eq!(
+            seen(&world.node, &id).await.unwrap().status,
+            Status::Broken,
+            "{what}"
+        );
+        removed(&world, &id).await;
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_that_the_runtime_refuses_says_why_and_leaves_nothing_running() {
+    let world = RealWorld::open().unwrap();
+    let mut workload = workload();
+    workload.containers[0].command = vec!["/no/such/program".into()];
+    let id = fresh_id();
+    let failure = create(&world.node, &id, &workload).await.unwrap_err();
+    let cause = std::error::Error::source(&failure).unwrap().to_string();
+    assert!(cause.contains("no such file or directory"), "{cause}");
+    assert!(!world.cgroups.populated(&monitor_cgroup(&id)));
+    assert!(seen(&world.node, &id).await.unwrap().process.is_none());
+    removed(&world, &id).await;
+
+    let failure = world.node.start(&id).await.unwrap_err();
+    assert!(failure.retryable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failure_is_of_the_kind_that_its_mend_is() {
+    let world = RealWorld::open().unwrap();
+    let kind = |failure: Failure| failure.kind;
+    let mut workload = workload();
+    let id = fresh_id();
+    workload.containers.clear();
+    let failure = create(&world.node, &id, &workload).await.unwrap_err();
+    assert_eq!(kind(failure), FailureKind::Permanent);
+    removed(&world, &id).await;
+
+    let intent = Intent {
+        container: id.clone(),
+        snapshot: "sha256-gone".into(),
+        netns: None,
+    };
+    let workload = shell("true");
+    let request = CreateRequest {
+        intent: &intent,
+        instance: "x",
+        workload: &workload,
+    };
+    let failure = world.node.create(request).await.unwrap_err();
+    assert_eq!(kind(failure), FailureKind::SnapshotMissing);
+    removed(&world, &id).await;
+
+    let mut config = world.config.clone();
+    config.programs.conmon = "no-such-conmon".into();
+    let without = world.with(config).unwrap();
+    let failure = create(&without, &id, &workload).await.unwrap_err();
+    assert_eq!(kind(failure), FailureKind::ProgramMissing);
+    removed(&world, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_hangs_is_killed_with_its_monitor_at_the_deadline() {
+    let world = RealWorld::open().unwrap();
+    let mut config = world.config.clone();
+    let hanging = world.config.run_dir.join("hanging-runc");
+    fs::write(&hanging, "#!/bin/sh\nsleep 1000 & sleep 1000\n").unwrap();
+    fs::set_permissions(
+        &hanging,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    config.programs.runc = hanging;
+    config.deadlines.create = Duration::from_millis(300);
+    config.deadlines.call = Duration::from_millis(300);
+    let node = world.with(config).unwrap();
+    let id = fresh_id();
+    let failure = create(&node, &id, &workload()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Hung);
+    assert!(!world.cgroups.populated(""));
+    removed(&world, &id).await;
+    // Starting, too; and a remove needs no runtime that answers.
+    let id = fresh_id();
+    create(&world.node, &id, &workload()).await.unwrap();
+    let failure = node.start(&id).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Hung);
+    node.remove(&id).await.unwrap();
+    removed(&world, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_out_of_memory_kill_is_told_as_one() {
+    let world = RealWorld::open().unwrap();
+    // Until definitions have limits, the cgroup is limited from outside.
+    let id = fresh_id();
+    let eat = "while [ ! -s /exit ]; do sleep 0.02; done; x=a; while true; do x=$x$x; done";
+    create(&world.node, &id, &shell(eat)).await.unwrap();
+    let rel = world.cgroups.cgroups_path(&container_cgroup(&id));
+    let v1 = Path::new("/sys/fs/cgroup/memory").join(&rel[1..]);
+    if v1.exists() {
+        fs::write(v1.join("memory.limit_in_bytes"), "16777216").unwrap();
+    } else {
+        let dir = world.cgroups.tracking_dir(&container_cgroup(&id));
+        fs::write(dir.join("memory.max"), "16777216").unwrap();
+    }
+    world.node.start(&id).await.unwrap();
+    world.node.exit(&id, 1);
+    let ended = until(&world.node, &id, |c| c.exit.is_some()).await;
+    let exit = ended.exit.unwrap();
+    assert_eq!((exit.oom, exit.reason), (true, Some(Reason::OOMKilled)));
+    removed(&world, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_with_a_recorded_pid_is_never_signalled() {
+    let world = RealWorld::open().unwrap();
+    let id = running(&world.node, &workload()).await;
+    let state = world.node.layout().runc_dir(&id).join("state.json");
+    let text = fs::read_to_string(&state).unwrap();
+    let pid = seen(&world.node, &id).await.unwrap().process.unwrap().pid;
+    // The record now names this very test, by pid and not by start time.
+    let forged = text.replacen(
+        &format!("\"init_process_pid\":{pid}"),
+        &format!("\"init_process_pid\":{}", own_pid()),
+        1,
+    );
+    assert_ne!(forged, text);
+    fs::write(&state, forged).unwrap();
+    assert_eq!(
+        seen(&world.node, &id).await.unwrap().status,
+        Status::Stopped
+    );
+    world.node.signal(&id, 9).await.unwrap();
+    removed(&world, &id).await;
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_reboot_the_exit_that_reached_the_disk_is_still_told() {
+    let world = RealWorld::open().unwrap();
+    let ended_id = running(&world.node, &workload()).await;
+    let lost_id = running(&world.node, &workload()).await;
+    world.node.exit(&ended_id, 12);
+    until(&world.node, &ended_id, |c| c.exit.is_some()).await;
+    // What a power cut does: no process, no cgroup, no mount, an empty /run; the disk stays.
+    world
+        .cgroups
+        .clear("", Duration::from_secs(5))
+        .await
+        .unwrap();
+    let layout = world.node.layout();
+    for id in [&ended_id, &lost_id] {
+        riklet::runtime::bundle::overlay::unmount_layer(&layout.bundle(id)).unwrap();
+        let _ = fs::remove_file(layout.exit_file(&lost_id));
+    }
+    fs::remove_dir_all(layout.run()).unwrap();
+
+    let again = world.restarted().unwrap();
+    let ended = seen(&again, &ended_id).await.unwrap();
+    assert_eq!(
+        (ended.status, ended.exit),
+        (Status::Absent, Some(Exit::from_code(12, false)))
+    );
+    let lost = seen(&again, &lost_id).await.unwrap();
+    assert_eq!((lost.status, lost.exit), (Status::Absent, None));
+    removed(&world, &ended_id).await;
+    removed(&world, &lost_id).await;
+}
