@@ -7,6 +7,8 @@ pub mod config;
 pub mod error_chain;
 pub mod image;
 pub mod intake;
+pub mod journal;
+pub mod ledger;
 pub mod model;
 pub mod node;
 pub mod plan;
@@ -14,6 +16,7 @@ pub mod reconciler;
 pub mod reporter;
 pub mod runtime;
 pub mod session;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod view;

@@ -1,0 +1,498 @@
+//! What the ledger's handles and threads share, and the steps they take on it.
+//!
+//! Owns: the order of locks (`gate`, then `core`) and what happens when the disk fails. Must
+//! never happen here: a sync by anybody who doesn't hold the gate (a second one would swallow
+//! the first one's error), or a line that is written and not folded.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{Admission, Health, RecordError, Recorded, admission};
+use crate::{
+    clock::Clock,
+    journal::{
+        Disk, Sizes,
+        segment::{self, Prepared},
+        snapshot::{self, Snapshot},
+        writer::{AppendError, Point, Writer},
+    },
+    model::{
+        fold::{Fold, Piece},
+        ids::Seq,
+        line::{Event, Line},
+    },
+    store::{Changes, Store, StoreState, Want},
+};
+
+/// A failed journal is tried again after so long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How far receipts can be given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    pub(super) durable: Seq,
+    pub(super) withdrawn: Arc<Vec<(Seq, Seq)>>,
+    pub(super) why: Arc<str>,
+    pub(super) closed: bool,
+}
+
+impl Progress {
+    /// What the receipt for `seq` says; none if that isn't known yet.
+    pub(super) fn outcome(&self, seq: Seq) -> Option<Result<(), RecordError>> {
+        // Withdrawn first: later lines are durable above it.
+        if self.withdrawn.iter().any(|(a, b)| (*a..=*b).contains(&seq)) {
+            let why = self.why.as_ref().to_owned();
+            return Some(Err(RecordError::Withdrawn { seq, why }));
+        }
+        if self.durable >= seq {
+            return Some(Ok(()));
+        }
+        self.closed.then_some(Err(RecordError::Closed))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) why: String,
+    /// Is it that the disk is full?
+    pub(super) full: bool,
+    pub(super) tried: Option<Instant>,
+}
+
+/// Everything under the one lock.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) writer: Writer,
+    /// All written lines.
+    pub(super) fold: Fold,
+    /// All durable lines: what is left when a sync fails.
+    pub(super) durable_fold: Fold,
+    /// The lines between the two.
+    pub(super) pending: VecDeque<Line>,
+    /// What the store hasn't got yet.
+    pub(super) dirty: BTreeSet<Piece>,
+    pub(super) all_dirty: bool,
+    /// Somebody waits for a receipt up to there.
+    pub(super) wanted: Seq,
+    pub(super) snapshot_wanted: bool,
+    /// The next segment has to be preceded by a snapshot.
+    pub(super) snapshot_due: bool,
+    /// Not before then is another segment begun.
+    pub(super) rotate_after: Option<Instant>,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) stop: bool,
+    pub(super) closed: bool,
+}
+
+/// What handles and threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) core: Mutex<Core>,
+    /// Held by whoever syncs or changes segments; always taken before `core`.
+    pub(super) gate: Mutex<()>,
+    pub(super) work: Condvar,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) written: watch::Sender<Seq>,
+    pub(super) lapses: watch::Sender<u64>,
+    pub(super) store: Mutex<Option<Store>>,
+    pub(super) clock: Clock,
+    pub(super) disk: Disk,
+    pub(super) dir: PathBuf,
+    pub(super) sizes: Sizes,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under the lock is a bug that has shown already; the values are still whole lines.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
+    }
+
+    pub(super) fn gate(&self) -> MutexGuard<'_, ()> {
+        lock(&self.gate)
+    }
+
+    /// Lets the store ask for changes.
+    pub(super) fn attach(this: &Arc<Self>) {
+        let weak = Arc::downgrade(this);
+        if let Some(store) = lock(&this.store).as_ref() {
+            store.attach(Box::new(move |want| weak.upgrade()?.changes(want)));
+        }
+    }
+
+    fn changes(&self, want: Want) -> Option<Changes> {
+        let mut core = self.core();
+        let all = want == Want::All || core.all_dirty;
+        let dirty = std::mem::take(&mut core.dirty);
+        core.all_dirty = false;
+        if !all && dirty.is_empty() {
+            return None;
+        }
+        let identity = core.writer.identity();
+        let owner = (identity.node.to_string(), identity.journal.clone());
+        let pieces = if all {
+            let pieces = core.fold.pieces().into_iter();
+            pieces
+                .map(|(p, text)| (p.to_string(), Some(text)))
+                .collect()
+        } else {
+            let pieces = dirty.into_iter();
+            pieces
+                .map(|p| (p.to_string(), core.fold.piece(&p)))
+                .collect()
+        };
+        Some(Changes {
+            seq: core.fold.seq,
+            all,
+            pieces,
+            owner,
+        })
+    }
+
+    fn wake_store(&self) {
+        if let Some(store) = lock(&self.store).as_ref() {
+            store.wake();
+        }
+    }
+
+    pub(super) fn store_state(&self) -> Option<watch::Receiver<StoreState>> {
+        lock(&self.store).as_ref().map(Store::state)
+    }
+
+    pub(super) fn flush_store_soon(&self) {
+        if let Some(store) = lock(&self.store).as_ref() {
+            store.flush_soon();
+        }
+    }
+
+    pub(super) fn close_store(&self) {
+        let store = lock(&self.store).take();
+        if let Some(store) = store {
+            store.flush();
+        }
+    }
+
+    pub(super) fn drop_store(&self) {
+        let store = lock(&self.store).take();
+        drop(store);
+    }
+
+    /// Ends the syncer, and every wait.
+    pub(super) fn stop(&self) {
+        let mut core = self.core();
+        core.stop = true;
+        core.closed = true;
+        drop(core);
+        self.work.notify_all();
+        self.progress.send_modify(|p| p.closed = true);
+    }
+
+    /// See `Ledger::record`.
+    pub(super) fn record(&self, event: Event) -> Result<Recorded, RecordError> {
+        let mut event = event;
+        for last_try in [false, true] {
+            let mut core = self.live_core()?;
+            if core.closed {
+                return Err(RecordError::Closed);
+            }
+            self.admit(&mut core, &event)?;
+            let moment = self.clock.now();
+            let state = core.fold.effect(&event, &moment);
+            let mut line = Line {
+                seq: 0,
+                moment,
+                event,
+                state,
+                durable: None,
+            };
+            match core.writer.append(&mut line) {
+                Ok(()) => {
+                    let recorded = Recorded {
+                        seq: line.seq,
+                        state: line.state.clone(),
+                    };
+                    core.take(line);
+                    let full = core.writer.is_full();
+                    // Under the lock, so that it never goes back.
+                    self.written.send_replace(recorded.seq);
+                    drop(core);
+                    if full {
+                        self.work.notify_all();
+                    }
+                    self.wake_store();
+                    return Ok(recorded);
+                }
+                Err(error @ AppendError::Encode(_)) => {
+                    return Err(self.read_only(chain(&error)));
+                }
+                Err(error) if last_try => return Err(self.read_only(chain(&error))),
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "a line can't be written");
+                    event = line.event;
+                }
+            }
+        }
+        Err(self.read_only("no segment takes lines".to_owned()))
+    }
+
+    fn read_only(&self, why: String) -> RecordError {
+        RecordError::ReadOnly {
+            dir: self.dir.clone(),
+            why,
+        }
+    }
+
+    /// The core with a segment that takes lines.
+    fn live_core(&self) -> Result<MutexGuard<'_, Core>, RecordError> {
+        let core = self.core();
+        if core.writer.is_live() || core.closed {
+            return Ok(core);
+        }
+        drop(core);
+        let gate = self.gate();
+        let mut core = self.core();
+        self.recover(&mut core);
+        drop(gate);
+        match &core.trouble {
+            Some(trouble) => Err(self.read_only(trouble.why.clone())),
+            None => Ok(core),
+        }
+    }
+
+    fn admit(&self, core: &mut Core, event: &Event) -> Result<(), RecordError> {
+        let Some(left) = core.writer.reserve_left().filter(|l| *l < self.sizes.floor) else {
+            return Ok(());
+        };
+        if admission(event) == Admission::Always {
+            return Ok(());
+        }
+        // A new segment may be had by now.
+        self.work.notify_all();
+        Err(RecordError::DiskFull { left })
+    }
+
+    /// Begins a new segment if the live one takes no more lines. Needs the gate.
+    pub(super) fn recover(&self, core: &mut Core) {
+        if core.writer.is_live() || core.closed {
+            return;
+        }
+        let tried = core.trouble.as_ref().and_then(|t| t.tried);
+        if tried.is_some_and(|tried| tried.elapsed() < RETRY) {
+            return;
+        }
+        if let Some((file, point)) = core.writer.unsynced() {
+            match self.disk.fdatasync(&file) {
+                Ok(()) => self.advance(core, point),
+                Err(error) => self.lapse(core, &error),
+            }
+        }
+        match self.next_segment(core) {
+            Ok(()) => core.trouble = None,
+            Err(error) => {
+                let why = chain(&error);
+                tracing::error!(why, "the journal is read-only");
+                core.trouble = Some(Trouble {
+                    why,
+                    full: is_full(&error),
+                    tried: Some(Instant::now()),
+                });
+            }
+        }
+    }
+
+    fn next_segment(&self, core: &mut Core) -> Result<(), AppendError> {
+        let prepared =
+            Prepared::new(&self.disk, &self.dir, self.sizes.reserve).map_err(AppendError::Io)?;
+        if core.snapshot_due
+            && let Err(error) = self.write_snapshot(&core.snapshot(self.clock.now().at))
+        {
+            prepared.discard(&self.disk);
+            return Err(AppendError::Io(error));
+        }
+        core.snapshot_due = false;
+        self.begin(core, prepared)
+    }
+
+    /// Makes the prepared segment the live one. Needs the gate.
+    pub(super) fn begin(&self, core: &mut Core, prepared: Prepared) -> Result<(), AppendError> {
+        let former = core.writer.live_first();
+        let header = core.writer.begin(prepared, self.clock.now())?;
+        let point = core.writer.synced();
+        core.take(header);
+        self.written.send_replace(point.seq);
+        self.advance(core, point);
+        core.rotate_after = None;
+        if let Some(first) = former {
+            let path = self.dir.join(segment::file_name(first));
+            if let Err(error) = segment::release_reserve(&path) {
+                tracing::warn!(%error, "an ended segment's space can't be given back");
+            }
+        }
+        self.wake_store();
+        Ok(())
+    }
+
+    pub(super) fn write_snapshot(&self, snapshot: &Snapshot) -> std::io::Result<()> {
+        snapshot::write(&self.disk, &self.dir, snapshot)
+    }
+
+    /// Everything up to the point is durable.
+    pub(super) fn advance(&self, core: &mut Core, point: Point) {
+        core.writer.mark_synced(point);
+        let durable = core.writer.synced().seq;
+        while core.pending.front().is_some_and(|l| l.seq <= durable) {
+            if let Some(line) = core.pending.pop_front() {
+                core.durable_fold.apply(&line);
+            }
+        }
+        self.progress.send_modify(|p| p.durable = durable);
+    }
+
+    /// A sync failed: what isn't durable is withdrawn. Needs the gate.
+    pub(super) fn lapse(&self, core: &mut Core, error: &std::io::Error) {
+        tracing::error!(%error, "a sync of the journal failed: what was not durable is withdrawn");
+        core.snapshot_due = true;
+        let Some(range) = core.writer.mark_sync_failed() else {
+            return;
+        };
+        core.pending.clear();
+        core.durable_fold.seq = range.1;
+        core.fold = core.durable_fold.clone();
+        core.dirty.clear();
+        core.all_dirty = true;
+        self.progress.send_modify(|p| {
+            Arc::make_mut(&mut p.withdrawn).push(range);
+            p.why = error.to_string().into();
+        });
+        self.lapses.send_modify(|n| *n += 1);
+        self.wake_store();
+    }
+
+    /// Somebody waits for a receipt.
+    pub(super) fn want(&self, seq: Seq) -> Result<(), RecordError> {
+        let mut core = self.core();
+        let last = core.writer.tip();
+        if seq > last {
+            return Err(RecordError::NoSuchLine { seq, last });
+        }
+        if seq > core.writer.synced().seq && seq > core.wanted {
+            core.wanted = seq;
+            drop(core);
+            self.work.notify_all();
+        }
+        Ok(())
+    }
+
+    pub(super) fn snapshot_soon(&self) {
+        self.core().snapshot_wanted = true;
+        self.work.notify_all();
+    }
+
+    /// Makes everything that is written durable, here and now.
+    pub(super) fn sync_now(&self) -> Result<(), RecordError> {
+        let gate = self.gate();
+        let mut core = self.core();
+        let tip = core.writer.tip();
+        if let Some((file, point)) = core.writer.unsynced() {
+            match self.disk.fdatasync(&file) {
+                Ok(()) => self.advance(&mut core, point),
+                Err(error) => {
+                    self.lapse(&mut core, &error);
+                    self.recover(&mut core);
+                }
+            }
+        }
+        drop(core);
+        drop(gate);
+        let outcome = self.progress.borrow().outcome(tip);
+        outcome.unwrap_or(Err(RecordError::Closed))
+    }
+
+    pub(super) fn heal(&self) {
+        let needs = {
+            let core = self.core();
+            !core.writer.is_live() && !core.closed
+        };
+        if needs {
+            let gate = self.gate();
+            let mut core = self.core();
+            self.recover(&mut core);
+            drop(gate);
+        }
+        if self.core().low(&self.sizes) {
+            self.work.notify_all();
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let store = self.store_state().map(|s| s.borrow().clone());
+        let core = self.core();
+        let reserve_left = core.writer.reserve_left();
+        Health {
+            read_only: match (&core.trouble, core.writer.is_live()) {
+                (Some(trouble), _) => Some(trouble.why.clone()),
+                (None, true) => None,
+                (None, false) => Some("a segment has failed".to_owned()),
+            },
+            disk_full: reserve_left.is_some_and(|left| left < self.sizes.floor),
+            reserve_left,
+            store: store.unwrap_or_default(),
+            written: core.writer.tip(),
+            durable: core.writer.synced().seq,
+        }
+    }
+}
+
+impl Core {
+    /// Folds a line that was written.
+    pub(super) fn take(&mut self, line: Line) {
+        self.dirty.extend(self.fold.apply(&line));
+        self.pending.push_back(line);
+    }
+
+    /// A snapshot of what is durable.
+    pub(super) fn snapshot(&self, at: jiff::Timestamp) -> Snapshot {
+        let synced = self.writer.synced();
+        let mut fold = self.durable_fold.clone();
+        // Withdrawn seqs are behind it: none of them is ever read again.
+        fold.seq = fold.seq.max(synced.seq);
+        Snapshot {
+            seq: fold.seq,
+            sum: synced.sum,
+            at,
+            identity: self.writer.identity().clone(),
+            fold,
+        }
+    }
+
+    /// Does the live segment own too little?
+    pub(super) fn low(&self, sizes: &Sizes) -> bool {
+        self.writer.is_live() && self.writer.reserve_left().is_some_and(|l| l < sizes.floor)
+    }
+}
+
+fn is_full(error: &AppendError) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, AppendError::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded))
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,134 @@
+//! One owner: a lock on a directory, with its holder's pid in it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::model::ids::NodeUid;
+
+/// Why a directory isn't ours.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A daemon has it.
+    #[error("{} is in use by {}; stop that daemon first", dir.display(), holder(*pid))]
+    Held {
+        /// The directory.
+        dir: PathBuf,
+        /// The holder's pid, as it wrote it.
+        pid: Option<i32>,
+    },
+    /// It belongs to another node uid.
+    #[error(
+        "{} belongs to the node {owner}, this is {node}; use another directory, or remove it once \
+         nothing of that node runs",
+        dir.display()
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who asked.
+        node: NodeUid,
+    },
+    /// The lock file can't be used.
+    #[error("{} can't be locked", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<i32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("pid {pid}"))
+}
+
+/// A locked directory, until this is dropped or the process ends. Not inherited by children.
+#[derive(Debug)]
+pub struct DirLock {
+    dir: PathBuf,
+    _file: File,
+}
+
+impl DirLock {
+    /// Locks `<dir>/lock` and writes our pid into it.
+    ///
+    /// # Errors
+    /// Somebody else has it, or the file can't be used.
+    pub fn take(dir: &Path) -> Result<Self, LockError> {
+        let path = dir.join("lock");
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        // std opens with O_CLOEXEC: no child keeps the lock.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).ok();
+                return Err(LockError::Held {
+                    dir: dir.to_owned(),
+                    pid: text.trim().parse().ok(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        // A full disk must not stop a start: the pid is for a person.
+        if let Err(error) = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(pid.as_bytes()))
+        {
+            tracing::warn!(%error, "the pid can't be written into the lock file");
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            _file: file,
+        })
+    }
+
+    /// Makes the (run) directory this node's, or checks that it is: its file `owner` names the
+    /// node uid.
+    ///
+    /// # Errors
+    /// It is another node's, or the file can't be used.
+    pub fn claim(&self, node: &NodeUid) -> Result<(), LockError> {
+        let path = self.dir.join("owner");
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim() == node.as_str() => Ok(()),
+            Ok(text) if !text.trim().is_empty() => Err(LockError::Foreign {
+                dir: self.dir.clone(),
+                owner: text.trim().to_owned(),
+                node: node.clone(),
+            }),
+            // Absent, or the write below was cut short.
+            Ok(_) => std::fs::write(&path, format!("{node}\n")).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::write(&path, format!("{node}\n")).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
