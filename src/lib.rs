@@ -1,7 +1,9 @@
 //! riklet, the node agent of a RIK cluster.
 
+pub mod agent;
 pub mod api;
 pub mod book;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error_chain;
