@@ -27,8 +27,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Other", &["config", "completion", "help"]),
 ];
 
-const EXAMPLES: &str = "\
-  riklet run --scheduler http://scheduler:4995   be a node of a cluster
+const EXAMPLES: &str = "  riklet run --scheduler http://scheduler:4995   be a node of a cluster
   riklet run --standalone                        be a node of one's own
   riklet apply -f web.json                       run a definition
   riklet ps                                      see what runs

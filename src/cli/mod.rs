@@ -32,8 +32,7 @@ use clap::{FromArgMatches as _, Parser, Subcommand};
 
 pub use error::CliError;
 
-/// The node agent of a RIK cluster: told what should run, it makes it true with runc and keeps it
-/// true across crashes.
+/// The node agent of a RIK cluster: makes what should run true, and keeps it true.
 #[derive(Debug, Parser)]
 #[command(name = "riklet", version, styles = help::STYLES, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]

@@ -62,19 +62,22 @@ fn cgroups() -> Check {
     let unified = Path::new("/sys/fs/cgroup/cgroup.controllers");
     let hybrid = Path::new("/sys/fs/cgroup/unified/cgroup.controllers");
     let v1 = Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    // The root cgroup has no cgroup.kill, so any child shows it.
     let kill = |dir: &str| {
-        // The root cgroup has no cgroup.kill, so any child shows it.
         let children = fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut children = children
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir());
         children
-            .filter(|entry| entry.path().is_dir())
-            .any(|entry| entry.path().join("cgroup.kill").exists())
+            .next()
+            .map(|child| child.join("cgroup.kill").exists())
     };
     let (mode, kill) = if unified.exists() {
         ("v2", kill("/sys/fs/cgroup"))
     } else if hybrid.exists() {
         ("v1, hybrid", kill("/sys/fs/cgroup/unified"))
     } else if v1.exists() {
-        ("v1", false)
+        ("v1", Some(false))
     } else {
         return Check::fail(
             NAME,
@@ -82,12 +85,12 @@ fn cgroups() -> Check {
             "mount cgroup2 there",
         );
     };
-    let how = if kill {
-        "with cgroup.kill"
-    } else {
-        "without cgroup.kill: processes are killed one by one"
+    let how = match kill {
+        Some(true) => ", with cgroup.kill",
+        Some(false) => ", without cgroup.kill: processes are killed one by one",
+        None => "",
     };
-    Check::ok(NAME, format!("{mode}, {how}"))
+    Check::ok(NAME, format!("{mode}{how}"))
 }
 
 fn overlay(state_dir: &Path) -> Check {
@@ -144,7 +147,11 @@ fn mounts() -> Check {
             "start riklet outside of it (no PrivateTmp, PrivateMounts, unshare), or allow it by \
              --allow-private-mounts",
         ),
-        _ => Check::warn(NAME, "init's can't be seen", "use root"),
+        _ => Check::warn(
+            NAME,
+            "can't be compared with init's",
+            "see that riklet doesn't run in one of its own",
+        ),
     }
 }
 

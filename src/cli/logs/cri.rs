@@ -33,8 +33,7 @@ impl Joiner {
     ) -> io::Result<()> {
         self.rest.extend_from_slice(bytes);
         let rest = std::mem::take(&mut self.rest);
-        let mut lines = rest.split_inclusive(|b| *b == b'\n').peekable();
-        while let Some(line) = lines.next() {
+        for line in rest.split_inclusive(|b| *b == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(line) => {
                     if let Some(entry) = self.line(line) {
