@@ -424,6 +424,75 @@ fn logs_are_joined_and_read_with_the_daemon_dead() {
     assert!(one_line(&output).ends_with("say which of c0, c1"));
 }
 
+/// A command that goes on; it is killed when this is dropped.
+struct Following {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Following {
+    #[allow(clippy::disallowed_methods)] // The program itself is what is tested.
+    fn new(state: &State, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_riklet"))
+            .args(args)
+            .args(["--state-dir", state.path()])
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in std::io::BufRead::lines(stdout).map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn next(&self) -> String {
+        let bound = std::time::Duration::from_secs(20);
+        self.lines.recv_timeout(bound).unwrap()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn following_shows_what_comes_also_of_the_next_attempt() {
+    let (state, a) = crash_looping();
+    let line = |text: &str| format!("2026-11-22T15:00:00+00:00 stdout F {text}\n");
+    state.log(&a, "0-1.log", &[line("a"), line("b")].concat());
+    let logs = Following::new(&state, &["logs", "-f", "--tail", "1", "web"]);
+    assert_eq!(logs.next(), "b");
+    state.log(&a, "0-1.log", &[line("a"), line("b"), line("c")].concat());
+    assert_eq!(logs.next(), "c");
+    state.log(&a, "0-2.log", &line("d"));
+    assert_eq!(logs.next(), "d");
+
+    let events = Following::new(&state, &["events", "-f", "--tail", "0"]);
+    // Its first look may be before or after this line, so more follow until one is seen.
+    for attempt in 2.. {
+        state.record(Event::DegradedEntered {
+            mode: riklet::model::line::DegradedMode::DiskFull,
+            detail: format!("look {attempt}"),
+        });
+        let bound = std::time::Duration::from_millis(200);
+        if let Ok(line) = events.lines.recv_timeout(bound) {
+            assert!(line.contains("DiskFull began: look "), "{line}");
+            break;
+        }
+        assert!(attempt < 100);
+    }
+}
+
 #[test]
 fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, warn},
+    output::{OutputFlags, counted, warn},
 };
 use crate::{
     error_chain::one_line,
@@ -70,11 +70,8 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
             containers: spec.containers.len(),
         };
         return args.output.print(&answer, |a, _| {
-            let plural = if a.containers == 1 { "" } else { "s" };
-            format!(
-                "{} is valid: {} container{plural} (dry run)",
-                a.instance, a.containers
-            )
+            let containers = counted(a.containers, "container");
+            format!("{} is valid: {containers} (dry run)", a.instance)
         });
     }
     let answer = args

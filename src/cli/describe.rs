@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, age, facts, now, or_dash},
+    output::{OutputFlags, age, counted, facts, now, or_dash},
 };
 use crate::view::{ContainerDescription, DescribeView, ExitView, Secrets};
 
@@ -47,7 +47,7 @@ fn text(view: &DescribeView, now: Option<Timestamp>) -> String {
     let warnings: Vec<String> = view.warnings.iter().map(ToString::to_string).collect();
     let unacknowledged = match view.unacknowledged.len() {
         0 => String::new(),
-        n => format!("{n} states"),
+        n => counted(n, "state"),
     };
     let mut text = facts(&[
         ("Instance", view.instance.clone()),

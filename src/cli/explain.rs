@@ -6,7 +6,7 @@ use super::{
     output::{OutputFlags, now},
     records,
 };
-use crate::{model::line::Line, view};
+use crate::view;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -30,8 +30,15 @@ pub(super) struct Args {
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let state_dir = args.node.config().state_dir;
     let snapshot = records::load(&state_dir)?;
-    let lines: Vec<Line> = records::lines(&state_dir, 1)?.collect::<Result<_, _>>()?;
-    let view = view::explain(&snapshot.fold, &lines, &args.instance, now().as_ref())?;
+    // One at a time: a history may be bigger than the memory.
+    let mut broken = None;
+    let lines =
+        records::lines(&state_dir, 1)?.map_while(|line| line.map_err(|e| broken = Some(e)).ok());
+    let view = view::explain(&snapshot.fold, lines, &args.instance, now().as_ref());
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    let view = view?;
     args.output.print(&view, |view, _| text(view))
 }
 

@@ -116,7 +116,15 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 
-/// Now; the beginning of time where the kernel doesn't tell.
+/// `1 state`, `2 states`.
+pub(super) fn counted(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
+/// Now; none where the kernel doesn't tell its boot.
 pub(super) fn now() -> Option<crate::model::line::Moment> {
     Clock::system().ok().map(|clock| clock.now())
 }

@@ -8,7 +8,7 @@ use super::{
     CliError,
     lines::Printer,
     node::NodeFlags,
-    output::{OutputFlags, or_dash, print, table, warn},
+    output::{OutputFlags, counted, or_dash, print, table, warn},
     records::{self, Names},
 };
 use crate::{
@@ -257,12 +257,12 @@ fn verify(flags: &Flags) -> Result<(), CliError> {
     });
     flags.output.print(&document, |_, _| {
         let mut text = format!(
-            "{}: lines {} to {} in {} segments and {} snapshots, durable to line {} at least",
+            "{}: lines {} to {} in {} and {}, durable to line {} at least",
             if sound { "sound" } else { "DAMAGED" },
             verdict.first,
             verdict.last,
-            verdict.segments,
-            verdict.snapshots,
+            counted(verdict.segments, "segment"),
+            counted(verdict.snapshots, "snapshot"),
             verdict.durable
         );
         for damage in &verdict.damage {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, age, facts, now},
+    output::{OutputFlags, age, counted, facts, now},
 };
 use crate::view::{LinkState, StatusView};
 
@@ -136,7 +136,7 @@ fn instances(view: &StatusView) -> String {
 fn unacknowledged(view: &StatusView) -> String {
     match (view.unacknowledged, view.dropped) {
         (0, 0) => String::new(),
-        (n, 0) => format!("{n} states"),
-        (n, dropped) => format!("{n} states, {dropped} more were dropped"),
+        (n, 0) => counted(n, "state"),
+        (n, dropped) => format!("{}, {dropped} more were dropped", counted(n, "state")),
     }
 }
