@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::{Admission, Health, RecordError, Recorded, admission};
 use crate::{
     clock::Clock,
+    error_chain::one_line,
     journal::{
         Disk, Sizes,
         snapshot::Snapshot,
@@ -228,11 +229,11 @@ impl Shared {
                     return Ok(recorded);
                 }
                 Err(error @ AppendError::Encode(_)) => {
-                    return Err(self.read_only(chain(&error)));
+                    return Err(self.read_only(one_line(&error)));
                 }
-                Err(error) if last_try => return Err(self.read_only(chain(&error))),
+                Err(error) if last_try => return Err(self.read_only(one_line(&error))),
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "a line can't be written");
+                    tracing::error!(error = one_line(&error), "a line can't be written");
                     event = line.event;
                 }
             }
@@ -341,16 +342,4 @@ impl Core {
     pub(super) fn low(&self, sizes: &Sizes) -> bool {
         self.writer.is_live() && self.writer.reserve_left().is_some_and(|l| l < sizes.floor)
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use super::{
     OpenError, OpenOptions, Opening, StoreOpening,
     belief::{Found, believe, read_both},
-    core::{Core, Progress, Shared, chain},
+    core::{Core, Progress, Shared},
 };
 use crate::{
+    error_chain::one_line,
     journal::{
         Disk, Identity,
         read::Loaded,
@@ -216,7 +217,7 @@ fn first_segment(shared: &Shared, loaded: &Loaded, opening: &mut Opening) {
         let path = shared.dir.join(segment::file_name(end.first));
         if let Err(error) = segment::release_reserve(&path) {
             tracing::warn!(
-                error = chain(&error),
+                error = one_line(&error),
                 "an ended segment's space can't be given back"
             );
         }

@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     RecordError,
-    core::{Core, Shared, Trouble, chain},
+    core::{Core, Shared, Trouble},
 };
+use crate::error_chain::one_line;
 use crate::journal::{
     segment::{self, Prepared},
     snapshot::{self, Snapshot},
@@ -40,7 +41,7 @@ impl Shared {
         match self.next_segment(core) {
             Ok(()) => core.trouble = None,
             Err(error) => {
-                let why = chain(&error);
+                let why = one_line(&error);
                 tracing::error!(why, "the journal is read-only");
                 core.trouble = Some(Trouble {
                     why,
