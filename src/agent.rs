@@ -1,28 +1,287 @@
-//! The composition root. (A stub of the command line's branch: the lead's file takes its place.)
+//! The composition root: builds the adapters, starts the loops, ends them in order.
+//!
+//! Owns: the start-up order of design section 7 and the shutdown order. In: a [`Config`]. Out:
+//! a node that runs until SIGTERM or SIGINT. Must never happen here: a decision about what
+//! should run, or ending a container because the daemon ends.
 
-use crate::config::Config;
+mod book;
+mod desk;
+mod ground;
+mod hold;
+mod images;
+mod inbox;
+mod outbox;
+mod samples;
+mod tend;
 
-/// Why the daemon could not start, or ended.
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::ground::GroundError;
+use self::{
+    book::LedgerBook, desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes,
+    samples::NodeSamples,
+};
+use crate::{
+    api,
+    book::Book,
+    config::Config,
+    error_chain::one_line,
+    image::reference::{Transport, TransportPolicy},
+    intake::Intake,
+    ledger::{Ledger, OpenError, RecordError},
+    model::{ids::Uid, line::Event},
+    reconciler::{Context, Reconciler, Wake, Waker},
+    session::{self, Link, Session},
+    wire::{Registration, Target, Tls},
+};
+
+/// How long the loops may take to end, each after the one before it.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why the daemon didn't run, or didn't end in order.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// It isn't there yet.
-    #[error("the agent of node {0} is not built into this riklet")]
-    Missing(String),
+    /// The ground it stands on is not there: directories, locks, kernel.
+    #[error(transparent)]
+    Ground(#[from] GroundError),
+    /// The journal can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The start can't be written down.
+    #[error("the start could not be written into the journal")]
+    Record(#[source] crate::book::BookError),
+    /// There is no local API.
+    #[error(transparent)]
+    Socket(#[from] api::SocketError),
+    /// A signal can't be waited for.
+    #[error("signals can't be waited for")]
+    Signal(#[source] std::io::Error),
+    /// The node can't be made ready.
+    #[error("the node can't be made ready")]
+    Node(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was written last may not survive a power cut.
+    #[error("the journal could not be closed in order")]
+    Close(#[source] RecordError),
 }
 
 impl AgentError {
-    /// What the process exits with: 78 (`EX_CONFIG`) where the journal was written by a newer
-    /// riklet, else 1.
+    /// The journal was written by a newer riklet: exit 78, containers untouched.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        1
+    pub fn is_newer_format(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_newer())
     }
 }
 
-/// Runs the node until it is told to stop.
+/// Runs the daemon until SIGTERM or SIGINT; containers go on running.
 ///
 /// # Errors
-/// It could not start.
+/// It could not start, or the journal could not be closed in order.
 pub async fn run(config: Config) -> Result<(), AgentError> {
-    Err(AgentError::Missing(config.node_name))
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signal)?;
+    let ground = ground::prepare(&config).await?;
+    let agent = Agent::start(&config, ground)?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("SIGINT"),
+    }
+    agent.end().await
+}
+
+/// The running loops, in the order in which they end.
+struct Agent {
+    book: LedgerBook,
+    ground: Ground,
+    stop_intake: CancellationToken,
+    stop_link: CancellationToken,
+    stop_work: CancellationToken,
+    api: JoinHandle<()>,
+    session: Option<JoinHandle<()>>,
+    reconciler: JoinHandle<()>,
+}
+
+impl Agent {
+    fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
+        let book = LedgerBook {
+            ledger: ground.ledger.clone(),
+            clock: ground.clock.clone(),
+        };
+        ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
+        let socket = api::bind(&config.socket)?;
+        let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
+        let context = Context::new(
+            Arc::clone(&ground.node),
+            book.clone(),
+            Arc::clone(&intake),
+            operations(),
+        );
+        let (reconciler, waker) = Reconciler::new(context, config.resync);
+        let context = reconciler.context();
+        begin_waiting(&intake, &waker);
+
+        let (stop_intake, stop_link, stop_work) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
+        let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop_work);
+        let arrivals = inbox.arrivals();
+        let (link, session) =
+            start_session(config, &book, inbox, samples, &waker, stop_link.clone());
+        let desk = Arc::new(AgentDesk {
+            book: book.clone(),
+            intake,
+            context,
+            waker: waker.clone(),
+            link: link.clone(),
+            scheduler: config.scheduler.clone().filter(|_| !config.standalone),
+            node_name: config.node_name.clone(),
+            since: book.now().at,
+        });
+        let hold = config.restore.wait_for_scheduler;
+        tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        tokio::spawn(tend::tend(book.clone(), link, waker, stop_work.clone()));
+        let serving = api::serve(socket, desk, stop_intake.clone());
+        let api = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(why = one_line(&error), "the local API ended");
+            }
+        });
+        let reconciler = tokio::spawn(reconciler.run(stop_work.clone()));
+        tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
+        Ok(Self {
+            book,
+            ground,
+            stop_intake,
+            stop_link,
+            stop_work,
+            api,
+            session,
+            reconciler,
+        })
+    }
+
+    /// Ends the loops: nothing new is taken, what is under way ends, what came of it is sent,
+    /// the journal is closed. Containers go on running.
+    async fn end(self) -> Result<(), AgentError> {
+        self.stop_intake.cancel();
+        ended("the local API", self.api).await;
+        if ground::node_is_stopping(&self.ground).await {
+            record(&self.book, Event::NodeStopping {});
+        }
+        self.stop_work.cancel();
+        ended("the reconciler", self.reconciler).await;
+        self.stop_link.cancel();
+        if let Some(session) = self.session {
+            ended("the link to the scheduler", session).await;
+        }
+        record(&self.book, Event::DaemonStopped {});
+        let ledger: Ledger = self.book.ledger.clone();
+        let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
+        tracing::info!("ended; containers go on running");
+        closed
+            .unwrap_or(Err(RecordError::Closed))
+            .map_err(AgentError::Close)
+    }
+}
+
+fn record(book: &LedgerBook, event: Event) {
+    if let Err(error) = book.record(event) {
+        tracing::warn!(why = one_line(&error), "the end could not be written down");
+    }
+}
+
+async fn ended(what: &str, task: JoinHandle<()>) {
+    if tokio::time::timeout(END_WITHIN, task).await.is_err() {
+        tracing::warn!("{what} did not end in time");
+    }
+}
+
+/// How many of the runtime's verbs run at once: 4 x cores (design section 6).
+fn operations() -> usize {
+    4 * std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Which transports a definition's images may name, by who brought it.
+fn transports(config: &Config) -> TransportPolicy {
+    let of = |names: &[String]| {
+        let named = |t: &Transport| names.iter().any(|name| name == t.name());
+        std::iter::once(Transport::Docker)
+            .chain(Transport::LOCAL)
+            .filter(named)
+            .collect()
+    };
+    TransportPolicy {
+        scheduler: of(&config.images.scheduler_transports),
+        local: of(&config.images.local_transports),
+    }
+}
+
+/// A new incarnation's name. Where the kernel has no randomness nothing else works either.
+fn draw_uid() -> Uid {
+    let mut bytes = [0; 8];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tracing::error!(%error, "the kernel gave no randomness");
+        std::process::abort();
+    }
+    Uid::from_entropy(u64::from_le_bytes(bytes))
+}
+
+/// Creates that waited for a destruction which a former daemon has finished.
+fn begin_waiting(intake: &Arc<Intake<LedgerBook>>, waker: &Waker) {
+    let (intake, waker) = (Arc::clone(intake), waker.clone());
+    tokio::spawn(async move {
+        match intake.begin_waiting().await {
+            Ok(begun) => begun
+                .into_iter()
+                .for_each(|uid| waker.wake(Wake::Look(uid))),
+            Err(error) => tracing::error!(why = one_line(&error), "waiting creates go on waiting"),
+        }
+    });
+}
+
+/// Keys for `https://`; the scheduler's certificate is checked against `ca`.
+fn tls(config: &Config) -> Option<Tls> {
+    let ca = config.tls.ca.clone()?;
+    let identity = config.tls.cert.clone().zip(config.tls.key.clone());
+    Some(Tls {
+        ca,
+        identity,
+        domain: None,
+    })
+}
+
+fn start_session(
+    config: &Config,
+    book: &LedgerBook,
+    inbox: Arc<Inbox>,
+    samples: Arc<NodeSamples>,
+    waker: &Waker,
+    stop: CancellationToken,
+) -> (watch::Receiver<Link>, Option<JoinHandle<()>>) {
+    let Some(url) = config.scheduler.as_ref().filter(|_| !config.standalone) else {
+        return (session::standalone(), None);
+    };
+    let registration = Registration {
+        node: config.node_name.clone(),
+        host_address: config.host_address.clone(),
+        boot_id: book.now().boot,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut settings = session::Settings::new(url, registration);
+    settings.target = Target {
+        tls: tls(config),
+        ..settings.target
+    };
+    let outbox = Arc::new(Outboxes::new(book.clone(), waker.clone()));
+    let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
+    (link, Some(tokio::spawn(session.run())))
 }

@@ -9,6 +9,7 @@ mod judge;
 
 use crate::{
     book::{Book, BookError},
+    image::reference::TransportPolicy,
     model::{
         ids::{Seq, Uid},
         instruction::Instruction,
@@ -52,15 +53,18 @@ pub struct Intake<B> {
     book: B,
     /// One judgement at a time: what it reads must still hold when its line is written.
     turn: tokio::sync::Mutex<()>,
+    transports: TransportPolicy,
     draw: fn() -> Uid,
 }
 
 impl<B: Book> Intake<B> {
-    /// An intake that writes into `book` and names incarnations by `draw`.
-    pub fn new(book: B, draw: fn() -> Uid) -> Self {
+    /// An intake that writes into `book`, admits images by `transports`, and names incarnations
+    /// by `draw`.
+    pub fn new(book: B, transports: TransportPolicy, draw: fn() -> Uid) -> Self {
         Self {
             book,
             turn: tokio::sync::Mutex::new(()),
+            transports,
             draw,
         }
     }
@@ -74,7 +78,9 @@ impl<B: Book> Intake<B> {
         let uid = (self.draw)();
         let (verdict, seq) = {
             let _turn = self.turn.lock().await;
-            let judgement = self.book.read(|fold| judge(fold, instruction, uid));
+            let judgement = self
+                .book
+                .read(|fold| judge(fold, instruction, &self.transports, uid));
             self.write(judgement, instruction)?
         };
         if let Some(seq) = seq {
@@ -110,6 +116,20 @@ impl<B: Book> Intake<B> {
             begun.push(uid);
         }
         Ok(begun)
+    }
+
+    /// Writes down that an instruction was refused because too many wait already.
+    ///
+    /// # Errors
+    /// Nothing can be written down.
+    pub fn refuse_overloaded(&self, instruction: &Instruction) -> Result<(), BookError> {
+        let uid = (self.draw)();
+        let message = "too many instructions wait on this node; place it again later".to_owned();
+        let reason = Reason::Error;
+        let judgement = self
+            .book
+            .read(|fold| refuse_for(fold, instruction, uid, reason, message));
+        self.write(judgement, instruction).map(drop)
     }
 
     fn write(

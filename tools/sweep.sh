@@ -27,14 +27,13 @@ maker_lives() {
 # Ends the processes that name the directory in their arguments, or stand in it: daemons,
 # monitors, registries, schedulers of that test. (Processes of containers go by their cgroups.)
 end_processes() {
-    local dir=$1 proc pid
-    for proc in /proc/[0-9]*; do
-        pid=${proc#/proc/}
-        [ "$pid" != $$ ] || continue
-        if tr '\0' '\n' 2>/dev/null <"$proc/cmdline" | grep -qF -- "$dir/" ||
-            [[ "$(readlink "$proc/cwd" 2>/dev/null)/" == "$dir/"* ]]; then
-            kill -KILL "$pid" 2>/dev/null && printf 'sweep: ended process %s\n' "$pid"
-        fi
+    local dir=$1 pid
+    {
+        grep -laF -- "$dir/" /proc/[0-9]*/cmdline
+        find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$dir" -o -lname "$dir/*" \)
+    } 2>/dev/null | cut -d/ -f3 | sort -u | while read -r pid; do
+        # (grep itself is among them, and has ended by now.)
+        kill -KILL "$pid" 2>/dev/null && printf 'sweep: ended process %s\n' "$pid"
     done
 }
 

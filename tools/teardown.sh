@@ -38,32 +38,42 @@ uids() {
     } | sort -u
 }
 
-# Ends every process below a cgroup and removes the tree; in one hierarchy.
-end_cgroup() {
-    local top=$1 tries=0 pid procs
-    while [ -d "$top" ]; do
-        [ -e "$top/cgroup.kill" ] && echo 1 2>/dev/null >"$top/cgroup.kill"
-        # A frozen process dies only once it is thawed.
-        find "$top" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; 2>/dev/null
-        find "$top" -name cgroup.freeze -exec sh -c 'echo 0 >"$1"' sh {} \; 2>/dev/null
-        procs=$(find "$top" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
+# Ends every process below some cgroups (one group's directories in each hierarchy) and removes
+# them. All hierarchies are looked at in each round: a process that one of them has frozen dies
+# only once that one thaws it.
+end_cgroups() {
+    local top pid procs tries left
+    for tries in $(seq 100); do
+        procs=$(
+            for top in "$@"; do
+                [ -d "$top" ] || continue
+                [ ! -e "$top/cgroup.kill" ] || echo 1 >"$top/cgroup.kill"
+                find "$top" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \;
+                find "$top" -name cgroup.freeze -exec sh -c 'echo 0 >"$1"' sh {} \;
+                find "$top" -name cgroup.procs -exec cat {} +
+            done 2>/dev/null | sort -u
+        )
         for pid in $procs; do
-            [ "$pid" -gt 1 ] && kill -KILL "$pid" 2>/dev/null
+            [ "$pid" -le 1 ] || kill -KILL "$pid" 2>/dev/null
         done
-        find "$top" -depth -type d -exec rmdir {} + 2>/dev/null
-        tries=$((tries + 1))
-        [ "$tries" -lt 100 ] || {
-            [ -d "$top" ] && complain "$top does not go away; processes: ${procs//$'\n'/ }"
-            return
-        }
-        [ -d "$top" ] && sleep 0.05
+        left=''
+        for top in "$@"; do
+            [ -d "$top" ] || continue
+            find "$top" -depth -type d -exec rmdir {} \; 2>/dev/null
+            [ ! -d "$top" ] || left=$top
+        done
+        [ -n "$left" ] || return
+        [ "$tries" = 100 ] || sleep 0.05
     done
+    complain "$left does not go away; its processes: ${procs//$'\n'/ }"
 }
 
 for node in $(nodes); do
+    tops=()
     while read -r mount; do
-        end_cgroup "$mount/riklet-$node"
+        tops+=("$mount/riklet-$node")
     done < <(awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts)
+    end_cgroups "${tops[@]}"
 done
 
 # The deepest first; octal escapes of mountinfo are undone by printf.

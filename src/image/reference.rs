@@ -10,7 +10,12 @@
 
 use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
+pub use super::digest::Digest;
 use crate::model::ids::Source;
+
+mod grammar;
+
+use grammar::{host_without_port, local_image, registry_image};
 
 /// The longest `host/path` that is taken, in bytes; docker's own limit.
 pub const MAX_NAME: usize = 255;
@@ -41,7 +46,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    const LOCAL: [Self; 4] = [Self::Oci, Self::OciArchive, Self::DockerArchive, Self::Dir];
+    /// Those that name something on this node's disk.
+    pub const LOCAL: [Self; 4] = [Self::Oci, Self::OciArchive, Self::DockerArchive, Self::Dir];
 
     /// Its name, as skopeo has it, without the colon.
     #[must_use]
@@ -106,68 +112,6 @@ pub enum ReferenceError {
         /// What for.
         transport: Transport,
     },
-}
-
-/// A `sha256:<64 hex digits>`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-pub struct Digest(String);
-
-impl Digest {
-    /// The digest of these bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self::from_sum(&sha2::Sha256::digest(bytes))
-    }
-
-    /// From a finished SHA-256.
-    pub(super) fn from_sum(sum: &[u8]) -> Self {
-        Self(format!("sha256:{}", data_encoding::HEXLOWER.encode(sum)))
-    }
-
-    /// The 64 hex digits.
-    #[must_use]
-    pub fn hex(&self) -> &str {
-        self.0.strip_prefix("sha256:").unwrap_or_default()
-    }
-
-    /// The whole text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Digest {
-    type Err = ReferenceError;
-
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let hex = text.strip_prefix("sha256:").unwrap_or_default();
-        if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ReferenceError::Digest(cut(text)))
-        }
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// An image in a registry.
@@ -370,142 +314,6 @@ impl TransportPolicy {
         } else {
             Err(ReferenceError::Refused { from, transport })
         }
-    }
-}
-
-fn local_image(transport: Transport, place: &str) -> Result<LocalImage, ReferenceError> {
-    if place.len() > MAX_LOCAL || place.chars().any(char::is_control) {
-        return Err(ReferenceError::Path(cut(place)));
-    }
-    Ok(LocalImage {
-        transport,
-        place: place.to_owned(),
-    })
-}
-
-fn registry_image(text: &str) -> Result<RegistryImage, ReferenceError> {
-    let (rest, digest) = match text.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest.parse()?)),
-        None => (text, None),
-    };
-    let (host, rest) = split_host(rest);
-    let (path, tag) = match rest.split_once(':') {
-        Some((path, tag)) => (path, Some(tag)),
-        None => (rest, None),
-    };
-    if let Some(tag) = tag {
-        check_tag(tag)?;
-    }
-    check_host(&host)?;
-    check_path(path)?;
-    if host == DOCKER_HUB && path.len() == 64 && path.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(ReferenceError::BareId(cut(path)));
-    }
-    let path = if host == DOCKER_HUB && !path.contains('/') {
-        format!("{OFFICIAL}/{path}")
-    } else {
-        path.to_owned()
-    };
-    let length = host.len() + 1 + path.len();
-    if length > MAX_NAME {
-        return Err(ReferenceError::TooLong(length));
-    }
-    Ok(RegistryImage {
-        host,
-        path,
-        tag: tag.map(ToOwned::to_owned),
-        digest,
-    })
-}
-
-/// The first part is a host if it can't be a part of a path: it has a dot or a port, or is
-/// `localhost`, or has upper-case letters.
-fn split_host(text: &str) -> (String, &str) {
-    match text.split_once('/') {
-        Some(("index.docker.io", rest)) => (DOCKER_HUB.to_owned(), rest),
-        Some((first, rest))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.chars().any(|c| c.is_ascii_uppercase()) =>
-        {
-            (first.to_owned(), rest)
-        }
-        _ => (DOCKER_HUB.to_owned(), text),
-    }
-}
-
-fn host_without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
-fn check_host(host: &str) -> Result<(), ReferenceError> {
-    let name = host_without_port(host);
-    let port_ok = match host.get(name.len()..).and_then(|p| p.strip_prefix(':')) {
-        Some(port) => port.parse::<u16>().is_ok(),
-        None => true,
-    };
-    let six = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-    let name_ok = match six {
-        Some(six) => six.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => name.split('.').all(|part| {
-            !part.is_empty()
-                && !part.starts_with('-')
-                && !part.ends_with('-')
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        }),
-    };
-    if name_ok && port_ok {
-        Ok(())
-    } else {
-        Err(ReferenceError::Host(cut(host)))
-    }
-}
-
-fn check_path(path: &str) -> Result<(), ReferenceError> {
-    if path.len() > MAX_NAME {
-        return Err(ReferenceError::TooLong(path.len()));
-    }
-    if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(ReferenceError::UpperCase(cut(path)));
-    }
-    if path.split('/').all(part_ok) {
-        Ok(())
-    } else {
-        Err(ReferenceError::Repository(cut(path)))
-    }
-}
-
-/// Runs of a-z0-9 joined by one `.`, one or two `_`, or any number of `-`.
-fn part_ok(part: &str) -> bool {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    part.starts_with(word)
-        && part.ends_with(word)
-        && part
-            .split(word)
-            .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
-}
-
-fn check_tag(tag: &str) -> Result<(), ReferenceError> {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    let ok = tag.len() <= MAX_TAG
-        && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'));
-    if ok {
-        Ok(())
-    } else {
-        Err(ReferenceError::Tag(cut(tag)))
-    }
-}
-
-/// As much of a foreign text as a one-line message needs.
-fn cut(text: &str) -> String {
-    const SHOWN: usize = 100;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 

@@ -8,6 +8,10 @@ use crate::model::{
     line::Event,
     state::Reason,
 };
+use crate::{
+    error_chain::one_line,
+    image::reference::{ReferenceError, TransportPolicy},
+};
 
 /// What an instruction comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +43,12 @@ pub enum Judgement {
 
 /// Judges an instruction; `uid` is the name of the incarnation that it may begin.
 #[must_use]
-pub fn judge(fold: &Fold, instruction: &Instruction, uid: Uid) -> Judgement {
+pub fn judge(
+    fold: &Fold,
+    instruction: &Instruction,
+    transports: &TransportPolicy,
+    uid: Uid,
+) -> Judgement {
     let instance = match instance_id(instruction) {
         Ok(instance) => instance,
         // Recorded and shown, never reported: on the wire an illegal id matches other rows.
@@ -47,7 +56,18 @@ pub fn judge(fold: &Fold, instruction: &Instruction, uid: Uid) -> Judgement {
     };
     let live = fold.by_instance(&instance);
     match &instruction.ask {
-        Ask::Create { definition } => create(fold, instruction, &instance, live, definition, uid),
+        Ask::Create { definition } => match read(instruction.source, definition, transports) {
+            Ok(parsed) => create(
+                fold,
+                instruction.source,
+                &instance,
+                live,
+                (definition, parsed),
+                uid,
+            ),
+            // What runs goes on running: only a create of an unknown id is reported as Failed.
+            Err((reason, message)) => refuse(live.is_none().then_some(uid), reason, message),
+        },
         Ask::Destroy { force } => destroy(instruction.source, *force, live),
         Ask::Unknown { action } => {
             let message = format!("action {action} is neither CREATE (0) nor DESTROY (1)");
@@ -119,30 +139,38 @@ fn instance_id(instruction: &Instruction) -> Result<InstanceId, IdError> {
     }
 }
 
-fn create(
-    fold: &Fold,
-    instruction: &Instruction,
-    instance: &InstanceId,
-    live: Option<&InstanceRecord>,
+/// Reads a definition and asks whether its source may have what it asks for.
+fn read(
+    source: Source,
     text: &str,
-    uid: Uid,
-) -> Judgement {
-    let source = instruction.source;
+    transports: &TransportPolicy,
+) -> Result<Parsed, (Reason, String)> {
     let strictness = match source {
         Source::Scheduler => Strictness::Lenient,
         _ => Strictness::Strict,
     };
-    let Parsed { spec, warnings } = match definition::parse(text, strictness) {
-        Ok(parsed) => parsed,
-        // What runs goes on running: only a create of an unknown id is reported as Failed.
-        Err(error) => {
-            return refuse(
-                live.is_none().then_some(uid),
-                error.reason,
-                error.to_string(),
-            );
+    let parsed = definition::parse(text, strictness).map_err(|e| (e.reason, e.to_string()))?;
+    for (n, container) in parsed.spec.containers.iter().enumerate() {
+        if let Err(error) = transports.admit(source, &container.image) {
+            let message = format!("spec.containers[{n}].image: {}", one_line(&error));
+            let reason = match error {
+                ReferenceError::Refused { .. } => Reason::Forbidden,
+                _ => Reason::InvalidDefinition,
+            };
+            return Err((reason, message));
         }
-    };
+    }
+    Ok(parsed)
+}
+
+fn create(
+    fold: &Fold,
+    source: Source,
+    instance: &InstanceId,
+    live: Option<&InstanceRecord>,
+    (text, Parsed { spec, warnings }): (&str, Parsed),
+    uid: Uid,
+) -> Judgement {
     let (definition, spec) = (text.to_owned(), Box::new(spec));
     let Some(record) = live else {
         let instance = instance.clone();

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use crate::model::{
     ids::ContainerId,
     line::{Exit, Intent, ProcessId},
@@ -167,26 +165,5 @@ impl InstancePlan {
     /// Asks to look again no later than `up`.
     pub(crate) fn wake(&mut self, up: u64) {
         self.wake_up = Some(self.wake_up.map_or(up, |w| w.min(up)));
-    }
-}
-
-/// A planned action as `plan -o json` has it (design section 13).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ActionView {
-    /// [`Action::name`].
-    pub action: String,
-    /// The container's id, or the image.
-    pub container: Option<String>,
-    /// Why.
-    pub why: String,
-}
-
-impl From<&Planned> for ActionView {
-    fn from(planned: &Planned) -> Self {
-        Self {
-            action: planned.action.name().to_owned(),
-            container: planned.action.container().map(ToString::to_string),
-            why: planned.why.clone(),
-        }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     *,
 };
 use crate::{
+    image::reference::TransportPolicy,
     intake::{Intake, Verdict},
     model::{
         fold::Fold,
@@ -39,7 +40,7 @@ fn draw() -> Uid {
 }
 
 fn daemon(node: &FakeNode, book: &MemoryBook) -> Context<FakeNode, MemoryBook> {
-    let intake = Arc::new(Intake::new(book.clone(), draw));
+    let intake = Arc::new(Intake::new(book.clone(), TransportPolicy::default(), draw));
     Context::new(Arc::new(node.clone()), book.clone(), intake, 4)
 }
 
@@ -78,7 +79,7 @@ impl Bench {
     }
 
     async fn submit(&self, instruction: Instruction) -> Verdict {
-        Intake::new(self.book.clone(), draw)
+        Intake::new(self.book.clone(), TransportPolicy::default(), draw)
             .submit(&instruction)
             .await
             .unwrap()

@@ -22,8 +22,9 @@ use tracing::{debug, warn};
 
 use self::agenda::{Agenda, Batch, Turn};
 use crate::{
+    error_chain::one_line,
     model::ids::Uid,
-    wire::{Report, SendError, StatusSender, one_line},
+    wire::{Report, SendError, StatusSender},
 };
 
 /// The states that have yet to be acknowledged, and those that were last.

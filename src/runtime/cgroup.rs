@@ -31,6 +31,26 @@ pub mod usage;
 pub use layout::{Layout, Version};
 pub use usage::Usage;
 
+use crate::model::ids::{ContainerId, Uid};
+
+/// Where a container's cgroup is, relative to the parent: `pods/<uid>/<n>-<attempt>`.
+#[must_use]
+pub fn of_container(id: &ContainerId) -> String {
+    format!("pods/{}/{}-{}", id.uid, id.n, id.attempt)
+}
+
+/// Where the cgroups of an incarnation's containers are: `pods/<uid>`.
+#[must_use]
+pub fn of_incarnation(uid: &Uid) -> String {
+    format!("pods/{uid}")
+}
+
+/// Where a container's monitor is: `monitors/<container id>`.
+#[must_use]
+pub fn of_monitor(id: &ContainerId) -> String {
+    format!("monitors/{id}")
+}
+
 /// Why something could not be done to a cgroup.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {

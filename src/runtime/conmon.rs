@@ -201,22 +201,12 @@ impl Conmon {
         }
     }
 
-    /// Spawns the monitor of `id` in its bundle and waits until the container is created.
+    /// Spawns the monitor of `id` in its bundle. Blocks for the milliseconds of fork, exec and
+    /// the kernel's cgroup lock; [`Conmon::created`] says how it went on.
     ///
     /// # Errors
-    /// See [`MonitorError`]. The monitor may still be at work after one: `remove` ends it.
-    pub async fn create(&self, id: &ContainerId) -> Result<Monitored, MonitorError> {
-        let (this, of) = (self.clone(), id.clone());
-        // fork, exec and the kernel's cgroup lock take milliseconds.
-        let spawned = tokio::task::spawn_blocking(move || this.spawn(&of)).await;
-        spawned.map_err(|join| MonitorError::Prepare {
-            path: self.layout.persist(id),
-            source: io::Error::other(join),
-        })??;
-        self.created(id).await
-    }
-
-    fn spawn(&self, id: &ContainerId) -> Result<(), MonitorError> {
+    /// See [`MonitorError`].
+    pub fn spawn(&self, id: &ContainerId) -> Result<(), MonitorError> {
         let persist = self.layout.persist(id);
         let failed = |path: &Path, source| MonitorError::Prepare {
             path: path.to_owned(),

@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod conmon;
 pub mod layout;
 pub mod process;
+pub mod real_node;
 pub mod reaper;
 pub mod runc;
 pub mod runc_state;

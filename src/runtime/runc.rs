@@ -95,8 +95,7 @@ pub fn last_error(stderr: &str) -> String {
     let lines = || stderr.lines().map(str::trim).filter(|l| !l.is_empty());
     let error = lines()
         .filter_map(|line| serde_json::from_str::<LogLine>(line).ok())
-        .filter(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"))
-        .next_back();
+        .rfind(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"));
     match error {
         Some(line) => line.msg,
         None => lines().next_back().unwrap_or("no word of why").to_owned(),

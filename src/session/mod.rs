@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use self::queue::Queue;
 use crate::{
+    error_chain::one_line,
     model::instruction::Instruction,
     reporter::{Outbox, Pace, Reporter, Samples},
     wire::{self, ConnectError, Instructions, RegisterError, Registration, StatusSender, Target},
@@ -195,7 +196,7 @@ impl<I: Inbox, O: Outbox, S: Samples> Session<I, O, S> {
                 Round::Shutdown => return,
                 Round::Lost(lost) => lost,
             };
-            let why = wire::one_line(&lost);
+            let why = one_line(&lost);
             // Without a maximal time the policy never ends.
             let wait = backoff.next_backoff().unwrap_or(self.settings.backoff_max);
             warn!(why, ?wait, "no link to the scheduler");

@@ -1,9 +1,10 @@
 //! Simulations for tests: a node whose containers are values and whose faults are scripted.
 //!
 //! Must never happen here: anything that the real main path uses.
-//! Simulated worlds for tests: small, scripted, and able to fail.
 
 pub mod builders;
+pub mod contract;
 pub mod fake_node;
 pub mod memory_book;
+pub mod real_world;
 pub mod scheduler;

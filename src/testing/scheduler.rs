@@ -20,6 +20,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc::UnboundedSender, watch},
+    task::JoinHandle,
 };
 use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -105,6 +106,8 @@ impl Shared {
 pub struct Scheduler {
     shared: Arc<Shared>,
     address: SocketAddr,
+    /// Serves; ends once told to stop listening.
+    serving: Option<JoinHandle<()>>,
 }
 
 /// A condition that did not come to hold in time.
@@ -135,7 +138,11 @@ impl Scheduler {
             changed: watch::Sender::new(0),
             wires: Mutex::default(),
         });
-        let mut scheduler = Self { shared, address };
+        let mut scheduler = Self {
+            shared,
+            address,
+            serving: None,
+        };
         scheduler.revive().await?;
         Ok(scheduler)
     }
@@ -145,6 +152,10 @@ impl Scheduler {
     /// # Errors
     /// The address can't be bound.
     pub async fn revive(&mut self) -> io::Result<()> {
+        if let Some(former) = self.serving.take() {
+            // The port is free once its listener is dropped.
+            let _ = former.await;
+        }
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
         let listening = CancellationToken::new();
@@ -159,7 +170,7 @@ impl Scheduler {
         });
         let service = WorkerServer::new(Service(Arc::clone(&self.shared)))
             .max_decoding_message_size(MAX_MESSAGE);
-        tokio::spawn(async move {
+        self.serving = Some(tokio::spawn(async move {
             let serving = Server::builder()
                 .add_service(service)
                 .serve_with_incoming(connections);
@@ -169,7 +180,7 @@ impl Scheduler {
                 },
                 () = listening.cancelled() => {}
             }
-        });
+        }));
         Ok(())
     }
 

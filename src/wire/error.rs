@@ -1,6 +1,6 @@
 //! Why a call to the scheduler failed: one enum per operation.
 
-use std::{error::Error, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, path::PathBuf, time::Duration};
 
 /// Why no connection could be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,8 @@ pub enum RegisterError {
     Failed {
         /// gRPC's word for it.
         code: tonic::Code,
-        /// The status.
-        source: Box<tonic::Status>,
+        /// What it said.
+        source: Said,
     },
     /// Ended in order.
     #[error("the scheduler ended the Register stream")]
@@ -86,7 +86,7 @@ impl RegisterError {
             },
             code => Self::Failed {
                 code,
-                source: Box::new(status),
+                source: Said::new(status),
             },
         }
     }
@@ -110,26 +110,30 @@ pub enum SendError {
         count: usize,
         /// gRPC's word for it.
         code: tonic::Code,
-        /// The status.
-        source: Box<tonic::Status>,
+        /// What it said.
+        source: Said,
     },
 }
 
-/// The error and its causes in one line, without repetitions: tonic nests its texts.
-pub(crate) fn one_line(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        // A Status prints its metadata too; its message is what a person needs.
-        let text = match cause.downcast_ref::<tonic::Status>() {
-            Some(status) => status.message().to_owned(),
-            None => cause.to_string(),
-        };
-        if !text.is_empty() && !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = cause.source();
+/// A gRPC status as a cause: its message, and what lies below; a [`tonic::Status`] itself prints
+/// its code and metadata too.
+#[derive(Debug)]
+pub struct Said(Box<tonic::Status>);
+
+impl Said {
+    pub(super) fn new(status: tonic::Status) -> Self {
+        Self(Box::new(status))
     }
-    line
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.message())
+    }
+}
+
+impl Error for Said {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }

@@ -11,7 +11,8 @@
     clippy::nursery,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic
+    clippy::panic,
+    reason = "the generator's code, not ours"
 )]
 
 /// Package `common` of RIK v1.

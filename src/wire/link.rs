@@ -24,7 +24,7 @@ use tower::service_fn;
 
 use super::{
     MAX_MESSAGE, Message,
-    error::{ConnectError, RegisterError, SendError},
+    error::{ConnectError, RegisterError, Said, SendError},
     generated::{
         common::WorkerRegistration,
         worker::{InstanceScheduling, worker_client::WorkerClient},
@@ -291,7 +291,7 @@ impl StatusSender {
             Ok(Err(status)) => Err(SendError::Failed {
                 count,
                 code: status.code(),
-                source: Box::new(status),
+                source: Said::new(status),
             }),
             Err(_) => Err(SendError::Silent {
                 count,

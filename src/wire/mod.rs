@@ -13,8 +13,7 @@ mod link;
 mod scheduling;
 mod status;
 
-pub(crate) use error::one_line;
-pub use error::{ConnectError, RegisterError, SendError};
+pub use error::{ConnectError, RegisterError, Said, SendError};
 pub use link::{Connection, Instructions, Registration, StatusSender, Target, Tls, connect};
 pub use scheduling::MAX_DEFINITION;
 pub use status::{Message, Report};

@@ -261,7 +261,7 @@ async fn an_unreadable_tls_file_is_named() {
         ..Target::new("https://127.0.0.1:1")
     };
     let error = connect(&target).await.unwrap_err();
-    let line = super::error::one_line(&error);
+    let line = crate::error_chain::one_line(&error);
     assert!(
         line.contains("/nonexistent/ca.pem") && line.contains("No such file"),
         "{line}"

@@ -14,18 +14,23 @@ mod rules;
 mod source;
 mod tables;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use rules::Violation;
 use source::Source;
 
+/// The checkout; read when run, so that a built test can look at another one.
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("run by cargo")
+        .into()
+}
+
 fn check(directories: &[&str], rule: impl Fn(&Source) -> Vec<Violation>) {
-    // Read when run: a built test can look at another checkout.
-    let root = std::env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo");
-    let root = Path::new(&root);
+    let root = root();
     let found: Vec<String> = directories
         .iter()
-        .flat_map(|directory| Source::read_all(root, directory))
+        .flat_map(|directory| Source::read_all(&root, directory))
         .flat_map(|source| rule(&source))
         .map(|violation| violation.to_string())
         .collect();
@@ -70,4 +75,56 @@ fn no_test_sleeps() {
 #[test]
 fn every_exception_from_a_lint_says_why() {
     check(&["src", "tests", "examples", "benches"], rules::allows);
+}
+
+#[test]
+fn every_kind_of_line_is_explained_to_operators() {
+    explained("src/model/line.rs", "Event", "state/README.md", snake_case);
+}
+
+#[test]
+fn every_degraded_mode_and_reason_has_its_mend() {
+    let same = |name: &str| name.to_owned();
+    explained(
+        "src/model/line.rs",
+        "DegradedMode",
+        "docs/operations.md",
+        same,
+    );
+    explained("src/model/state.rs", "Reason", "docs/operations.md", same);
+}
+
+/// Every variant of an enum is a word in a page.
+fn explained(file: &str, name: &str, page: &str, written: impl Fn(&str) -> String) {
+    let read = |path| std::fs::read_to_string(root().join(path)).expect("a file of the checkout");
+    let variants = source::variants(&Source::parse(file, &read(file)), name);
+    assert!(
+        variants.len() > 3,
+        "{file} has no `enum {name}`: mend this test"
+    );
+    let text = read(page);
+    let missing: Vec<String> = variants
+        .iter()
+        .map(|variant| written(variant))
+        .filter(|word| {
+            !text
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .any(|w| w == word)
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{page} does not explain {missing:?} of {file}"
+    );
+}
+
+fn snake_case(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.extend(c.to_lowercase());
+    }
+    out
 }

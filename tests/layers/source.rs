@@ -226,3 +226,19 @@ pub(crate) fn item_end(code: &[String], start: usize) -> usize {
     }
     code.len().saturating_sub(1)
 }
+
+/// The variants of an enum of this file.
+pub(crate) fn variants(source: &Source, name: &str) -> Vec<String> {
+    let opening = format!("enum {name} {{");
+    let Some(start) = source.code.iter().position(|line| line.contains(&opening)) else {
+        return Vec::new();
+    };
+    let end = item_end(&source.code, start);
+    // rustfmt indents variants by four.
+    source.code[start + 1..end]
+        .iter()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect())
+        .collect()
+}

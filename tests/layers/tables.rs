@@ -19,7 +19,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["journal"],
     &["store"],
     &["runtime", "image", "network", "metrics"],
-    &["node"],
+    &["book", "node"],
     &["plan"],
     &["model"],
 ];
@@ -77,12 +77,38 @@ pub(crate) const UNSAFE: &[(&str, &str)] = &[
 /// The most lines of a file, without its tests.
 pub(crate) const FILE_LINES: usize = 400;
 
-/// Files that may be longer, and why: (file, lines, reason).
-pub(crate) const LONG: &[(&str, usize, &str)] = &[(
-    "src/model/line.rs",
-    480,
-    "the whole on-disk vocabulary is one enum, half of it the fields' documentation",
-)];
+/// Files that may be longer, and why: (file, lines, reason). One that is no longer longer than
+/// others has to leave this list.
+pub(crate) const LONG_FILES: &[(&str, usize, &str)] = &[
+    (
+        "src/model/line.rs",
+        480,
+        "the whole on-disk vocabulary is one enum, half of it the fields' documentation",
+    ),
+    ("src/config.rs", 420, DUE),
+    ("src/image/reference.rs", 520, DUE),
+    ("src/plan/container.rs", 430, DUE),
+    ("src/reconciler/executor.rs", 490, DUE),
+];
+
+/// Functions that may be longer, and why: (file, function, lines, reason).
+pub(crate) const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] = &[
+    (
+        "src/model/fold/transition.rs",
+        "apply",
+        80,
+        "one match, an arm a kind of line",
+    ),
+    (
+        "src/model/fold/transition.rs",
+        "apply_to_container",
+        70,
+        "one match, an arm a kind of line",
+    ),
+    ("src/intake/judge.rs", "create", 70, DUE),
+];
+
+const DUE: &str = "grew while it was built; to be split by what its parts are for";
 
 /// The most lines of a function's body that hold code, as clippy counts them.
 pub(crate) const FUNCTION_LINES: usize = 60;

@@ -14,12 +14,9 @@ use oci_spec::{
 };
 
 use super::{defaults, user::ResolvedUser};
-use crate::{
-    model::{
-        ids::{ContainerId, InstanceId, NodeUid},
-        spec::{ContainerSpec, WorkloadSpec},
-    },
-    runtime::layout,
+use crate::model::{
+    ids::{ContainerId, InstanceId, NodeUid},
+    spec::{ContainerSpec, WorkloadSpec},
 };
 
 /// Annotation: whose node's container it is.
@@ -54,10 +51,12 @@ pub struct Ingredients<'a> {
     pub hostname: &'a str,
     /// The network namespace to join, or the host's network.
     pub netns: Option<&'a Path>,
-    /// The cgroup parent, `/riklet-<node uid>`.
-    pub cgroup_parent: &'a str,
+    /// The container's cgroup, `<parent>/pods/<uid>/<n>-<attempt>`.
+    pub cgroups_path: &'a str,
     /// The converted profile, where there is one.
     pub seccomp: Option<&'a LinuxSeccomp>,
+    /// The daemon's own hard limit of open files; none if it has none.
+    pub open_files: Option<u64>,
     /// Files of the bundle seen inside: source, target.
     pub files: &'a [(PathBuf, &'static str)],
 }
@@ -235,7 +234,7 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
         .set_env(Some(env))
         .set_cwd(cwd)
         .set_capabilities(Some(defaults::capabilities(from.user.uid)))
-        .set_rlimits(Some(defaults::rlimits()))
+        .set_rlimits(Some(defaults::rlimits(from.open_files)))
         .set_no_new_privileges(Some(true))
         .set_apparmor_profile(None)
         .set_oom_score_adj(Some(defaults::OOM_SCORE_ADJ))
@@ -247,11 +246,6 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
 }
 
 fn linux(from: &Ingredients<'_>) -> Linux {
-    let cgroup = format!(
-        "{}/{}",
-        from.cgroup_parent,
-        layout::container_cgroup(from.id)
-    );
     let mut linux = Linux::default();
     linux
         .set_net_devices(None)
@@ -259,7 +253,7 @@ fn linux(from: &Ingredients<'_>) -> Linux {
         .set_gid_mappings(None)
         .set_sysctl(None)
         .set_resources(Some(defaults::resources()))
-        .set_cgroups_path(Some(cgroup.into()))
+        .set_cgroups_path(Some(from.cgroups_path.into()))
         .set_namespaces(Some(defaults::namespaces(from.netns)))
         .set_devices(None)
         .set_seccomp(from.seccomp.cloned())

@@ -84,14 +84,16 @@ pub fn capabilities(uid: u32) -> LinuxCapabilities {
     set
 }
 
-/// Open files: 1024 for programs that walk all descriptors, up to 524288 for those that ask.
+/// Open files: 1024 for programs that walk all descriptors, up to 524288 for those that ask, and
+/// never more than the daemon's own `most`, for raising that takes a right that it may lack.
 #[must_use]
-pub fn rlimits() -> Vec<PosixRlimit> {
+pub fn rlimits(most: Option<u64>) -> Vec<PosixRlimit> {
+    let hard = most.unwrap_or(u64::MAX).min(524_288);
     // Every field has a default, so the builder can't refuse.
     PosixRlimitBuilder::default()
         .typ(PosixRlimitType::RlimitNofile)
-        .soft(1024_u64)
-        .hard(524_288_u64)
+        .soft(hard.min(1024))
+        .hard(hard)
         .build()
         .into_iter()
         .collect()

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     model::{ids::NodeUid, line::Intent, spec::WorkloadSpec},
+    network::netns,
     runtime::layout::{Layout, attempt_name},
 };
 
@@ -44,8 +45,8 @@ pub struct BundleRequest<'a> {
     pub snapshot: &'a Path,
     /// The node.
     pub node: &'a NodeUid,
-    /// The cgroup parent.
-    pub cgroup_parent: &'a str,
+    /// The container's cgroup, from the hierarchies' roots.
+    pub cgroups_path: &'a str,
     /// The seccomp profile, where there is one.
     pub seccomp: Option<&'a LinuxSeccomp>,
 }
@@ -166,10 +167,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
     }
     .unwrap_or_else(|| config_json::hostname(id, request.instance, workload));
     let files = write_etc(&bundle, on_host, &hostname)?;
-    let netns = intent
-        .netns
-        .as_ref()
-        .map(|name| Path::new("/run/netns").join(name));
+    let netns = intent.netns.as_ref().map(|name| netns::path(name));
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,
@@ -180,8 +178,9 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         user: &user,
         hostname: &hostname,
         netns: netns.as_deref(),
-        cgroup_parent: request.cgroup_parent,
+        cgroups_path: request.cgroups_path,
         seccomp: request.seccomp,
+        open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
         files: &files,
     })?;
     let path = bundle.join("config.json");

@@ -146,8 +146,8 @@ impl Layout {
     }
 }
 
-/// mountinfo writes space, tab, newline and backslash as `\` and three octal digits.
-fn unescape(field: &str) -> PathBuf {
+/// A path as mountinfo writes it: space, tab, newline and backslash are `\` and three octal digits.
+pub(crate) fn unescape(field: &str) -> PathBuf {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt};
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::runtime::{
-    process::{Call, Child, Detached, Spawner},
+    process::{Call, Child, Detached, Spawner, identify},
     reaper::Reaper,
 };
 
@@ -312,4 +312,68 @@ async fn a_kill_for_memory_is_counted_until_the_container_is_deleted() {
         .await
         .unwrap();
     assert_eq!(cgroups.oom_kills(rel), 0);
+}
+
+/// Reads a file that another process writes, once there is something in it.
+async fn text_of(ground: &Ground, path: &Path) -> String {
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    ground
+        .until("a file is written", || !read().trim().is_empty())
+        .await;
+    read().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_containers_exit_is_read_also_after_its_monitor_was_killed() {
+    let ground = Ground::new("conmon");
+    let cgroups = &ground.cgroups;
+    let (rel, monitor_rel) = ("pods/u/0-1", "monitors/u-0-1");
+    let bundle = bundle(
+        &cgroups.cgroups_path(rel),
+        "trap 'exit 42' TERM; sleep 100 & wait",
+        &json!({}),
+    );
+    let (dir, id) = (bundle.path(), format!("riklet-mon-{}", std::process::id()));
+    let file = |name: &str| dir.join(name);
+    let mut conmon = Detached::new("conmon", monitor_rel);
+    let text = format!(
+        "--api-version 1 -b {d} -c {id} -u {id} -n {id} -r /usr/sbin/runc --runtime-arg --root={d}/root \
+         -P {d}/monitor.pid -p {d}/pid --persist-dir {d} --exit-dir {d} -l k8s-file:{d}/log \
+         --full-attach --no-sync-log",
+        d = dir.display()
+    );
+    conmon.args = text.split_whitespace().map(Into::into).collect();
+    conmon.env = vec![("_OCI_SYNCPIPE".into(), "3".into())];
+    conmon.cwd = Some(dir.to_owned());
+    conmon.third = Some(fs::File::create(file("sync")).unwrap());
+    let mut parent = ground.spawner.detach(conmon).unwrap();
+    assert_eq!(parent.exit.wait().await.unwrap().code(), Some(0));
+    let pid = |text: String| identify(text.parse().unwrap()).unwrap();
+    let monitor = pid(text_of(&ground, &file("monitor.pid")).await);
+    assert!(text_of(&ground, &file("sync")).await.contains("\"data\""));
+    let init = pid(text_of(&ground, &file("pid")).await);
+    // Each is in the cgroup that it is to be in, and in no other of ours.
+    assert_eq!(cgroups.pids(monitor_rel), [monitor.pid]);
+    assert_eq!(cgroups.pids(rel), [init.pid]);
+    let start = runc(&file("root"), &["start", &id]);
+    ground.spawner.call(start).await.unwrap();
+    let reaper = ground.spawner.reaper();
+    let (mut monitor_exit, mut init_exit) =
+        (reaper.watch_orphan(monitor), reaper.watch_orphan(init));
+    cgroups.kill_and_wait(monitor_rel, LIMIT).await.unwrap();
+    assert_eq!(monitor_exit.wait().await.unwrap().code(), None);
+    // The container lives on, and is our child now. Its trap has to be set before it is asked.
+    assert!(cgroups.populated(rel));
+    ground
+        .until("asleep", || cgroups.pids(rel).len() == 2)
+        .await;
+    ground
+        .spawner
+        .call(runc(&file("root"), &["kill", &id, "TERM"]))
+        .await
+        .unwrap();
+    let status = tokio::time::timeout(LIMIT, init_exit.wait()).await.unwrap();
+    assert_eq!(status.unwrap().code(), Some(42));
+    let delete = runc(&file("root"), &["delete", &id]);
+    ground.spawner.call(delete).await.unwrap();
 }

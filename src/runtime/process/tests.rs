@@ -281,3 +281,62 @@ async fn a_missing_detached_program_is_an_error_also_with_a_third_descriptor() {
     let e = ground.spawner.detach(call);
     assert!(matches!(e, Err(CallError::Missing { .. })), "{e:?}");
 }
+
+/// A v1 freezer's cgroup that the spawner doesn't know of: whoever is frozen in it outlives
+/// SIGKILL, as a process on a dead disk does.
+struct Ice(std::path::PathBuf);
+
+impl Ice {
+    fn new() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let layout = crate::runtime::cgroup::Layout::parse(&mounts);
+        let name = format!("riklet-ice{}", std::process::id());
+        let dir = layout.v1_with("freezer")?.join(name);
+        fs::create_dir(&dir).unwrap();
+        Some(Self(dir))
+    }
+
+    fn say(&self, word: &str) {
+        fs::write(self.0.join("freezer.state"), word).unwrap();
+    }
+}
+
+impl Drop for Ice {
+    fn drop(&mut self) {
+        self.say("THAWED");
+        let began = std::time::Instant::now();
+        while fs::remove_dir(&self.0).is_err() && began.elapsed() < Duration::from_secs(3) {}
+        assert!(!self.0.exists());
+    }
+}
+
+#[tokio::test]
+async fn what_outlives_sigkill_is_named_in_time_and_swept_later() {
+    let ground = Ground::new("ice");
+    let Some(ice) = Ice::new() else {
+        return; // No v1 freezer here.
+    };
+    let procs = ice.0.join("cgroup.procs");
+    let script = format!("echo 0 > {}; exec sleep 100", procs.display());
+    let deadline = Duration::from_secs(1);
+    let began = Instant::now();
+    let spawner = ground.spawner.clone();
+    let call = tokio::spawn(async move { spawner.call(sh(&script, deadline)).await });
+    while fs::read_to_string(&procs).unwrap().is_empty() {
+        assert!(began.elapsed() < deadline);
+        tokio::task::yield_now().await;
+    }
+    ice.say("FROZEN");
+    let e = call.await.unwrap().unwrap_err();
+    assert!(began.elapsed() < deadline + Duration::from_secs(1));
+    let CallError::Cgroup { source, .. } = e else {
+        panic!("{e:?}")
+    };
+    let CgroupError::Unkillable { pids, .. } = source else {
+        panic!("{source:?}")
+    };
+    assert_eq!(pids.len(), 1);
+    assert_eq!(ground.leases().len(), 1);
+    ice.say("THAWED");
+    ground.no_lease_within(Duration::from_secs(3)).await;
+}

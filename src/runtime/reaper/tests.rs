@@ -118,7 +118,10 @@ async fn an_orphan_that_ended_before_it_was_watched_is_not_lost() {
 async fn a_child_that_cannot_exec_is_an_error_and_no_panic() {
     let reaper = Reaper::start().unwrap();
     for _ in 0..50 {
-        #[allow(clippy::disallowed_methods)]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "spawned under the reaper, as process.rs does"
+        )]
         let e = reaper
             .register(|| {
                 let mut command = Command::new("/nonexistent/program");

@@ -59,8 +59,9 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         user: &case.user,
         hostname: &hostname,
         netns: Some(Path::new("/run/netns/rk-0123456789")),
-        cgroup_parent: "/riklet-abcdefghjk",
+        cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
         seccomp: None,
+        open_files: Some(20_000),
         files: &[("/b/hosts".into(), "/etc/hosts")],
     })
     .map(|spec| serde_json::to_value(spec).unwrap())
@@ -187,7 +188,7 @@ fn nothing_of_another_runtimes_defaults_is_left() {
     let spec = written(&case(container(), json!({"Cmd": ["x"]}))).unwrap();
     assert!(!spec.to_string().contains("youki"));
     assert_eq!(spec["hostname"], "web-1");
-    assert_eq!(spec["process"]["rlimits"][0]["hard"], 524_288);
+    assert_eq!(spec["process"]["rlimits"][0]["hard"], 20_000);
 }
 
 #[test]

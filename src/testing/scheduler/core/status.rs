@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Core, Manners, Parcel, Place};
+use super::{Core, Parcel, Place};
 use crate::{
     testing::scheduler::event::Event,
     wire::generated::common::{

@@ -1,0 +1,237 @@
+//! What the daemon does for the command line.
+
+use std::{sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::book::LedgerBook;
+use crate::{
+    api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    book::Book,
+    intake::{Intake, Verdict},
+    model::{
+        definition::{self, Strictness},
+        ids::Source,
+        instruction::{Ask, Instruction},
+        line::Event,
+    },
+    node::Node,
+    reconciler::{Context, Wake, Waker, plans},
+    session::Link,
+    view::{
+        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, Secrets, StatusView,
+    },
+};
+
+/// What the daemon does for the command line.
+pub(super) struct AgentDesk<N> {
+    pub(super) book: LedgerBook,
+    pub(super) intake: Arc<Intake<LedgerBook>>,
+    pub(super) context: Arc<Context<N, LedgerBook>>,
+    pub(super) waker: Waker,
+    pub(super) link: watch::Receiver<Link>,
+    pub(super) scheduler: Option<String>,
+    pub(super) node_name: String,
+    pub(super) since: Timestamp,
+}
+
+impl<N: Node> AgentDesk<N> {
+    fn live(&self) -> Live {
+        let now = self.book.now();
+        Live {
+            link: self.link_view(now.at),
+            now: Some(now),
+            node_name: self.node_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: Some(std::process::id()),
+            since: Some(self.since),
+            durable_seq: self.book.ledger.durable_seq(),
+            ..Live::default()
+        }
+    }
+
+    fn link_view(&self, now: Timestamp) -> LinkView {
+        let ago = |since: Instant| now.checked_sub(since.elapsed()).ok();
+        let (state, since, error) = match &*self.link.borrow() {
+            Link::Connecting => (LinkState::Connecting, None, None),
+            Link::Registered { since } => (LinkState::Registered, ago(*since), None),
+            Link::Lost { since, why } => (LinkState::Lost, ago(*since), Some(why.clone())),
+            Link::Standalone => (LinkState::Standalone, None, None),
+        };
+        LinkView {
+            scheduler: self.scheduler.clone(),
+            state,
+            since,
+            error,
+        }
+    }
+
+    async fn submit(&self, instruction: &Instruction) -> Result<Verdict, DeskError> {
+        self.intake
+            .submit(instruction)
+            .await
+            .map_err(|source| DeskError::Failed {
+                tried: format!("{} could not be written down", instruction.instance),
+                source: Box::new(source),
+            })
+    }
+
+    fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
+        let already = self.book.read(|fold| fold.node.drained) == drained;
+        if !already {
+            let event = if drained {
+                Event::Drained {}
+            } else {
+                Event::Uncordoned {}
+            };
+            self.book
+                .record(event)
+                .map_err(|source| DeskError::Failed {
+                    tried: "the order could not be written down".to_owned(),
+                    source: Box::new(source),
+                })?;
+            self.waker.wake(Wake::Everything);
+        }
+        Ok(Drained { drained, already })
+    }
+}
+
+impl<N: Node> Desk for AgentDesk<N> {
+    async fn status(&self) -> Result<StatusView, DeskError> {
+        let live = self.live();
+        Ok(self.book.read(|fold| view::status(fold, &live)))
+    }
+
+    async fn ps(&self) -> Result<Vec<PsRow>, DeskError> {
+        let live = self.live();
+        Ok(self.book.read(|fold| view::ps(fold, &live)))
+    }
+
+    async fn describe(&self, instance: &str, secrets: Secrets) -> Result<DescribeView, DeskError> {
+        let live = self.live();
+        self.book.read(|fold| match view::find(fold, instance)? {
+            Found::Live(record) => Ok(view::describe(fold, record, &live, secrets)),
+            Found::Gone(id, _) => Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
+        })
+    }
+
+    async fn plan(&self, instance: Option<&str>) -> Result<PlanView, DeskError> {
+        let only = match instance {
+            Some(text) => Some(
+                self.book
+                    .read(|fold| view::find(fold, text).map(|found| found.instance().clone()))?,
+            ),
+            None => None,
+        };
+        let plans = plans(&self.context)
+            .await
+            .map_err(|source| DeskError::Failed {
+                tried: "the node could not be looked at".to_owned(),
+                source: Box::new(source),
+            })?;
+        let mut answer = PlanView::default();
+        for (instance, plan) in &plans {
+            if only.as_ref().is_none_or(|id| id == instance) {
+                answer.push(instance, plan);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn apply(&self, text: &str) -> Result<Applied, DeskError> {
+        let parsed =
+            definition::parse(text, Strictness::Strict).map_err(|error| DeskError::Refused {
+                reason: error.reason,
+                message: error.to_string(),
+            })?;
+        let name = &parsed.spec.name;
+        let instruction = Instruction::create(name, Source::Cli, text);
+        let outcome = |generation: u32, queued: bool| match (queued, generation) {
+            (true, _) => Outcome::Queued,
+            (false, 1) => Outcome::Created,
+            (false, _) => Outcome::Replaced,
+        };
+        let verdict = self.submit(&instruction).await?;
+        let instance = format!("{name}@cli");
+        let id = instance.parse().ok();
+        let known = self.book.read(|fold| {
+            let record = fold.by_instance(id.as_ref()?)?;
+            Some((
+                record.uid.to_string(),
+                record.generation,
+                record.queued.is_some(),
+            ))
+        });
+        let (uid, generation, queued) = known.unwrap_or_default();
+        let outcome = match verdict {
+            Verdict::Accepted { uid, .. } => {
+                self.waker.wake(Wake::Instructed(uid));
+                outcome(generation, queued)
+            }
+            Verdict::Unchanged { .. } => Outcome::Unchanged,
+            Verdict::Refused {
+                reason, message, ..
+            } => {
+                return Err(DeskError::Refused { reason, message });
+            }
+            Verdict::NotFound => return Err(DeskError::Busy("ending")),
+        };
+        Ok(Applied {
+            instance,
+            uid,
+            outcome,
+            generation,
+            warnings: parsed.warnings,
+        })
+    }
+
+    async fn delete(&self, instance: &str, force: bool) -> Result<Deleted, DeskError> {
+        let (id, known, owner) = self.book.read(|fold| match view::find(fold, instance)? {
+            Found::Live(record) => Ok((
+                record.instance.clone(),
+                record.uid.to_string(),
+                record.source,
+            )),
+            Found::Gone(id, _) => Err(view::FindError::NotFound(id.to_string())),
+        })?;
+        let source = match owner {
+            Source::Cli => Source::Cli,
+            _ => Source::Operator,
+        };
+        let ask = Ask::Destroy { force };
+        let instruction = Instruction {
+            instance: id.to_string(),
+            source,
+            ask,
+        };
+        let uid = match self.submit(&instruction).await? {
+            Verdict::Accepted { uid, .. } => {
+                self.waker.wake(Wake::Instructed(uid.clone()));
+                uid.to_string()
+            }
+            Verdict::Refused {
+                reason, message, ..
+            } => {
+                return Err(DeskError::Refused { reason, message });
+            }
+            // It is being destroyed already: what was asked for is so.
+            Verdict::Unchanged { .. } => known,
+            Verdict::NotFound => {
+                return Err(DeskError::Find(view::FindError::NotFound(id.to_string())));
+            }
+        };
+        Ok(Deleted {
+            instance: id.to_string(),
+            uid,
+        })
+    }
+
+    async fn drain(&self) -> Result<Drained, DeskError> {
+        self.cordon(true)
+    }
+
+    async fn uncordon(&self) -> Result<Drained, DeskError> {
+        self.cordon(false)
+    }
+}

@@ -1,0 +1,251 @@
+//! The ground the loops stand on: directories, locks, journal, node.
+//!
+//! The order matters (design section 7): locks first, so that nobody else is at work; then what
+//! is known; then the children of a dead daemon are ended, for one may still be creating or
+//! unpacking; only then is anything looked at.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{AgentError, book::LedgerBook, tend::show};
+use crate::{
+    book::{Book, BookError},
+    clock::{Clock, ClockError},
+    config::Config,
+    image::{Images, ImagesConfig, SkopeoConfig},
+    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, StoreOpening},
+    model::line::{DegradedMode, Event},
+    runtime::{
+        cgroup::Cgroups,
+        process::{Call, CallError, Spawner},
+        real_node::{Deadlines, Programs, RealNode, RealNodeConfig},
+        reaper::Reaper,
+    },
+};
+
+/// How long the children of a dead daemon may take to die.
+const SWEEP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where Debian's golang-github-containers-common puts the distribution's profile.
+const SECCOMP_PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+/// Why there is no ground to stand on.
+#[derive(Debug, thiserror::Error)]
+pub enum GroundError {
+    /// Containers need root.
+    #[error("riklet needs root to make containers: run it with sudo")]
+    NotRoot,
+    /// The next daemon would not see the mounts.
+    #[error(
+        "this process is in a private mount namespace, so the next daemon would not see its \
+         mounts: start riklet outside of it (systemd: no PrivateMounts, PrivateTmp or \
+         ProtectSystem), or pass --allow-private-mounts"
+    )]
+    PrivateMounts,
+    /// A directory can't be made.
+    #[error("the directory {} can't be made", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory can't be written to.
+    #[error("the directory {} can't be written to: give riklet another with {flag}", path.display())]
+    NotWritable {
+        /// Which.
+        path: PathBuf,
+        /// Which flag names it.
+        flag: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
+/// What the loops stand on.
+pub(super) struct Ground {
+    pub(super) clock: Clock,
+    pub(super) ledger: Ledger,
+    pub(super) opening: Opening,
+    pub(super) node: Arc<RealNode<Images>>,
+    pub(super) cgroups: Cgroups,
+    pub(super) spawner: Spawner,
+    // Held until everything above has ended.
+    _locks: [DirLock; 2],
+}
+
+/// Makes the ground ready.
+pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
+    check_process(config)?;
+    make_directories(config)?;
+    let state_lock = DirLock::take(&config.state_dir).map_err(GroundError::from)?;
+    let run_lock = DirLock::take(&config.run_dir).map_err(GroundError::from)?;
+    let clock = Clock::system().map_err(GroundError::from)?;
+    let (ledger, opening) = Ledger::open(OpenOptions::new(&config.state_dir, clock.clone()))?;
+    run_lock.claim(&opening.node).map_err(GroundError::from)?;
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| AgentError::Node(e);
+    let reaper = Reaper::start().map_err(|e| failed(e.into()))?;
+    let parent = format!("/riklet-{}", opening.node);
+    let cgroups = Cgroups::detect(&parent).map_err(|e| failed(e.into()))?;
+    let spawner = Spawner::new(reaper, cgroups.clone());
+    // A child of the dead daemon may still be creating or unpacking.
+    let swept = spawner.clear_work(SWEEP_WITHIN).await;
+    swept.map_err(|e| failed(e.into()))?;
+    let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
+    let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
+    let node = Arc::new(node.map_err(|e| failed(e.into()))?);
+    Ok(Ground {
+        clock,
+        ledger,
+        opening,
+        node,
+        cgroups,
+        spawner,
+        _locks: [state_lock, run_lock],
+    })
+}
+
+fn check_process(config: &Config) -> Result<(), GroundError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(GroundError::NotRoot);
+    }
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    // Where pid 1's can't be read (a container), there is nothing to compare with.
+    let private = match (namespace("1"), namespace("self")) {
+        (Some(first), Some(own)) => first != own,
+        _ => false,
+    };
+    if private && !config.allow_private_mounts {
+        return Err(GroundError::PrivateMounts);
+    }
+    Ok(())
+}
+
+fn make_directories(config: &Config) -> Result<(), GroundError> {
+    make(&config.state_dir, 0o755, "--state-dir")?;
+    make(&config.run_dir, 0o755, "--run-dir")?;
+    for name in ["journal", "pods", "snapshots", "exits", "logs"] {
+        make(&config.state_dir.join(name), 0o700, "--state-dir")?;
+    }
+    for name in ["runc", "p"] {
+        make(&config.run_dir.join(name), 0o700, "--run-dir")?;
+    }
+    Ok(())
+}
+
+/// Makes a directory with its mode, whatever the umask; one that is there gets the mode.
+fn make(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
+    let failed = |source| GroundError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(failed)?;
+    let writable = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    writable.map_err(|source| GroundError::NotWritable {
+        path: path.to_owned(),
+        flag,
+        source,
+    })
+}
+
+fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
+    let profile = Path::new(SECCOMP_PROFILE);
+    RealNodeConfig {
+        state_dir: config.state_dir.clone(),
+        run_dir: config.run_dir.clone(),
+        node_uid: opening.node.clone(),
+        programs: Programs {
+            runc: config.programs.runc.clone(),
+            conmon: config.programs.conmon.clone(),
+        },
+        deadlines: Deadlines {
+            create: config.deadlines.runtime,
+            call: config.deadlines.runtime,
+            ..Deadlines::default()
+        },
+        seccomp: Some(profile.to_owned()),
+    }
+}
+
+fn images_config(config: &Config) -> ImagesConfig {
+    ImagesConfig {
+        umoci: config.programs.umoci.clone(),
+        deadline: config.deadlines.pull,
+        stall: config.deadlines.stall,
+        skopeo: SkopeoConfig {
+            program: config.programs.skopeo.clone(),
+            policy: config.images.policy.clone(),
+            registries_conf: config.images.registries_conf.clone(),
+            authfile: config.images.authfile.clone(),
+            insecure_registries: config.images.insecure_registries.iter().cloned().collect(),
+        },
+        ..ImagesConfig::new(config.state_dir.join("snapshots"))
+    }
+}
+
+/// Writes down that a daemon has taken over, and what it found.
+pub(super) fn record_start(book: &LedgerBook, opening: &Opening) -> Result<(), BookError> {
+    if opening.boot_changed {
+        book.record(Event::Boot {})?;
+    }
+    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    book.record(Event::DaemonStarted { version, pid })?;
+    let (rebuilt, off) = match &opening.store {
+        StoreOpening::Rebuilt { why, quarantined } => {
+            let kept = quarantined
+                .as_ref()
+                .map(|path| format!("; the former one is kept as {}", path.display()));
+            (Some(format!("{why}{}", kept.unwrap_or_default())), None)
+        }
+        StoreOpening::Off { why } => (None, Some(why.clone())),
+        StoreOpening::Loaded { .. } | StoreOpening::Fresh => (None, None),
+    };
+    show(book, DegradedMode::StoreRebuilt, rebuilt, true);
+    show(book, DegradedMode::StoreOff, off, true);
+    let damage: Vec<String> = opening.damage.iter().map(ToString::to_string).collect();
+    let damaged = (!damage.is_empty()).then(|| damage.join("; "));
+    show(book, DegradedMode::JournalDamaged, damaged, true);
+    show(
+        book,
+        DegradedMode::JournalLost,
+        opening.journal_lost.clone(),
+        true,
+    );
+    show(
+        book,
+        DegradedMode::JournalReadOnly,
+        opening.read_only.clone(),
+        true,
+    );
+    Ok(())
+}
+
+/// Is the whole node going down, rather than this daemon alone? Asked of systemd, where it runs.
+pub(super) async fn node_is_stopping(ground: &Ground) -> bool {
+    if !Path::new("/run/systemd/system").exists() {
+        return false;
+    }
+    let call = Call::new("systemctl", Duration::from_secs(1)).arg("is-system-running");
+    match ground.spawner.call(call).await {
+        Ok(output) => output.stdout.starts_with(b"stopping"),
+        // It exits with 1 for every state but "running".
+        Err(CallError::Exit { stdout, .. }) => stdout.starts_with(b"stopping"),
+        Err(_) => false,
+    }
+}

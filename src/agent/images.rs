@@ -1,0 +1,27 @@
+//! The image store as the real node wants it.
+
+use std::path::PathBuf;
+
+use oci_spec::image::ImageConfiguration;
+
+use crate::{
+    image::Images,
+    node::{Failure, ReadyImage},
+    runtime::real_node::ImageSource,
+};
+
+impl ImageSource for Images {
+    async fn ensure(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
+        Images::ensure(self, image, pinned)
+            .await
+            .map_err(|error| Failure::from(error))
+    }
+
+    fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure> {
+        Images::config(self, snapshot).map_err(Failure::from)
+    }
+
+    fn rootfs(&self, snapshot: &str) -> PathBuf {
+        Images::rootfs(self, snapshot)
+    }
+}

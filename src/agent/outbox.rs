@@ -1,0 +1,160 @@
+//! What the reporter sends: the fold's outboxes, as far as they are durable.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    book::Book,
+    model::{
+        fold::{Fold, Outbox, OutboxEntry},
+        ids::{Seq, Uid},
+        line::Event,
+        state::State,
+    },
+    reconciler::{Wake, Waker},
+    reporter,
+    wire::Report,
+};
+
+use super::book::LedgerBook;
+
+/// The fold's outboxes.
+pub(super) struct Outboxes {
+    book: LedgerBook,
+    waker: Waker,
+    /// Acknowledged by the scheduler, in case that could not be written down.
+    acknowledged: Mutex<BTreeMap<Uid, Seq>>,
+    /// The last seq that the reporter was told of.
+    told: Mutex<Seq>,
+}
+
+impl Outboxes {
+    pub(super) fn new(book: LedgerBook, waker: Waker) -> Self {
+        Self {
+            book,
+            waker,
+            acknowledged: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    fn through(&self, uid: &Uid) -> Seq {
+        let acknowledged = self
+            .acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        acknowledged.get(uid).copied().unwrap_or(0)
+    }
+
+    /// The last state that waits to be sent.
+    fn last_waiting(&self) -> Option<Seq> {
+        self.book.read(|fold| {
+            let waiting = fold
+                .outboxes
+                .iter()
+                .filter_map(|(uid, o)| Some((uid, o.entries.back()?)));
+            waiting
+                .filter(|(uid, e)| e.seq > self.through(uid))
+                .map(|(_, e)| e.seq)
+                .max()
+        })
+    }
+}
+
+fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Report {
+    let report = Report::new(
+        uid.clone(),
+        outbox.instance.clone(),
+        entry.seq,
+        entry.report.clone(),
+    );
+    let record = fold.instances.get(uid);
+    Report {
+        generation: record.map_or(1, |r| r.generation),
+        at: Some(entry.at),
+        restarts: record.map_or(0, |r| r.containers.iter().map(|c| c.restarts).sum()),
+        gap: outbox.gap,
+        ..report
+    }
+}
+
+impl reporter::Outbox for Outboxes {
+    fn batch(&self, limit: usize) -> Vec<Report> {
+        let durable = self.book.ledger.durable_seq();
+        let mut reports = self.book.read(|fold| {
+            let mut reports = Vec::new();
+            for (uid, outbox) in &fold.outboxes {
+                let through = self.through(uid);
+                let ready = outbox
+                    .entries
+                    .iter()
+                    .filter(|e| through < e.seq && e.seq <= durable);
+                reports.extend(ready.map(|entry| report(fold, uid, outbox, entry)));
+            }
+            reports
+        });
+        reports.sort_by_key(|r| r.seq);
+        reports.truncate(limit);
+        reports
+    }
+
+    fn acknowledge(&self, reports: &[Report]) {
+        let mut last: BTreeMap<&Uid, Seq> = BTreeMap::new();
+        for report in reports {
+            let through = last.entry(&report.uid).or_default();
+            *through = report.seq.max(*through);
+        }
+        for (uid, through) in last {
+            let written = self.book.record(Event::Acknowledged {
+                uid: uid.clone(),
+                through,
+            });
+            let mut unwritten = self
+                .acknowledged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match written {
+                Ok(_) => drop(unwritten.remove(uid)),
+                // After a restart these go out once more: at least once is what is promised.
+                Err(_) => drop(unwritten.insert(uid.clone(), through)),
+            }
+            drop(unwritten);
+            self.waker.wake(Wake::Look(uid.clone()));
+        }
+    }
+
+    fn last_acknowledged(&self) -> Vec<Report> {
+        self.book.read(|fold| {
+            let quiet = fold.outboxes.iter().filter(|(_, o)| o.entries.is_empty());
+            let said = quiet.filter_map(|(uid, o)| Some((uid, o, o.acknowledged.as_ref()?)));
+            // Terminated is said once, and Destroying is taken as a command.
+            said.filter(|(_, _, e)| {
+                !matches!(e.report.state, State::Terminated | State::Destroying)
+            })
+            .map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
+            .collect()
+        })
+    }
+
+    async fn changed(&self) {
+        let mut written = self.book.ledger.written();
+        loop {
+            written.borrow_and_update();
+            let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(seq) = self.last_waiting().filter(|seq| *seq > told) {
+                // A state is sent only once it is durable. If the disk fails, the line is
+                // withdrawn with its state, and there is nothing to send.
+                let durable = self.book.durable(seq).await;
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = seq;
+                if durable.is_ok() {
+                    return;
+                }
+            }
+            if written.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

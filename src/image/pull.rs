@@ -1,0 +1,221 @@
+//! Makes images be there.
+//!
+//! Why: a pull is slow, may hang, and is wanted by many at once. Owns: when the network is asked
+//! at all, one pull however many wait, the limits (how many, how long, how long without
+//! progress), the few tries against a passing failure, and the order copy, check, unpack, publish.
+//! In: references and recorded digests. Out: [`ReadyImage`]s. Must never happen here: a snapshot
+//! by another way than [`Snapshots::publish`], a pull that goes on unwanted, or a network request
+//! for a recorded digest whose snapshot is there.
+//!
+//! Two single flights, one over the other: a *resolve* asks which digest a tag is at this moment,
+//! a *fetch* brings one digest; so two tags of one image are fetched once.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use oci_spec::image::ImageConfiguration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::ImageError,
+    fetch::{Inner, blocking, unless},
+    flights::Flights,
+    gc::{self, Collected},
+    records::SnapshotView,
+    reference::{Digest, Reference},
+    skopeo::{Skopeo, SkopeoConfig},
+    snapshots::Snapshots,
+    umoci::Umoci,
+};
+use crate::{node::ReadyImage, runtime::process::Spawner};
+
+/// How many registries are asked at once what a tag is; skopeo takes some 25 MB each.
+const PARALLEL_ASKS: usize = 8;
+/// Where images go, and the limits of pulls.
+#[derive(Debug, Clone)]
+pub struct ImagesConfig {
+    /// The directory `snapshots/`.
+    pub dir: PathBuf,
+    /// skopeo and what it is told.
+    pub skopeo: SkopeoConfig,
+    /// umoci: a path, or a name in PATH.
+    pub umoci: PathBuf,
+    /// How many images are fetched at once.
+    pub parallel: usize,
+    /// How long one fetch may take from its first byte on, without its wait for a turn.
+    pub deadline: Duration,
+    /// How long a fetch may show no progress.
+    pub stall: Duration,
+}
+
+impl ImagesConfig {
+    /// The defaults: 3 at once, 10 min each, 2 min without progress.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            skopeo: SkopeoConfig::default(),
+            umoci: "umoci".into(),
+            parallel: 3,
+            deadline: Duration::from_secs(600),
+            stall: Duration::from_secs(120),
+        }
+    }
+}
+
+/// How a pull ends.
+pub(super) type Outcome = Result<ReadyImage, ImageError>;
+
+/// The images of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Images(Arc<Inner>);
+
+impl Images {
+    /// Opens the snapshot directory; what killed pulls left in it goes. Call it once, after the
+    /// processes of a former daemon are gone. Blocks.
+    ///
+    /// # Errors
+    /// The directory can't be made or read.
+    pub fn open(config: ImagesConfig, spawner: &Spawner) -> Result<Self, ImageError> {
+        let snapshots = Snapshots::open(&config.dir)?;
+        Ok(Self(Arc::new(Inner {
+            skopeo: Skopeo::new(config.skopeo.clone(), spawner.clone()),
+            umoci: Umoci::new(config.umoci.clone(), spawner.clone()),
+            turns: Semaphore::new(config.parallel.max(1)),
+            asks: Semaphore::new(PARALLEL_ASKS),
+            quiet: Arc::default(),
+            resolves: Flights::default(),
+            fetches: Flights::default(),
+            snapshots,
+            config,
+        })))
+    }
+
+    /// Makes the image's snapshot be there. With a digest, `pinned` or in the reference (that one
+    /// wins), it is exactly that one, and nothing is asked if it is there. Without: a tag other
+    /// than `latest` that has led to a snapshot still does; `latest`, no tag, and files on this
+    /// node are asked for each time, as kubelet does it.
+    ///
+    /// Dropping the future gives the wait up; once nobody waits, the pull is ended, its processes
+    /// are killed and its files removed.
+    ///
+    /// # Errors
+    /// See [`ImageError`]; its `kind` is for the retry policy.
+    pub async fn ensure(&self, image: &str, pinned: Option<&str>) -> Outcome {
+        let unreadable = |source| ImageError::Reference {
+            image: image.chars().take(300).collect(),
+            source,
+        };
+        let reference: Reference = image.parse().map_err(unreadable)?;
+        let exact = match (reference.digest(), pinned) {
+            (Some(digest), _) => Some(digest.clone()),
+            (None, Some(pinned)) => Some(pinned.parse().map_err(unreadable)?),
+            (None, None) => None,
+        };
+        let snapshots = &self.0.snapshots;
+        let ready = match &exact {
+            Some(digest) => snapshots.by_digest(digest),
+            None if reference.moves() => None,
+            None => snapshots.by_name(&reference.identity()),
+        };
+        match (ready, exact) {
+            (Some(ready), _) => Ok(ready),
+            (None, Some(digest)) => self.fetch(&reference, digest).await,
+            (None, None) => self.resolve(reference).await,
+        }
+    }
+
+    /// The config of a snapshot's image: entrypoint, environment, user.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSnapshot`].
+    pub fn config(&self, snapshot: &str) -> Result<ImageConfiguration, ImageError> {
+        let config = self.0.snapshots.config(snapshot)?;
+        Ok(ImageConfiguration::clone(&config))
+    }
+
+    /// Where a snapshot's root filesystem lies, whether it is there or not. Never write to it.
+    #[must_use]
+    pub fn rootfs(&self, snapshot: &str) -> PathBuf {
+        self.0.snapshots.rootfs(snapshot)
+    }
+
+    /// Is the snapshot there?
+    #[must_use]
+    pub fn has(&self, snapshot: &str) -> bool {
+        self.0.snapshots.has(snapshot)
+    }
+
+    /// All snapshots.
+    #[must_use]
+    pub fn list(&self) -> Vec<SnapshotView> {
+        self.0.snapshots.list()
+    }
+
+    /// Removes snapshots that aren't `in_use` (named by an accepted instance or an intended
+    /// attempt) and that nobody asked for since `min_age`; and, while no pull is at work, blobs
+    /// that no snapshot needs.
+    ///
+    /// # Errors
+    /// Something can't be removed; what was removed until then is gone.
+    pub async fn collect(
+        &self,
+        in_use: BTreeSet<String>,
+        min_age: Duration,
+    ) -> Result<Collected, ImageError> {
+        let inner = Arc::clone(&self.0);
+        let collect = move || {
+            let snapshots = &inner.snapshots;
+            let removable = gc::removable(&snapshots.list(), &in_use, min_age);
+            let removed = snapshots.remove(&removable, min_age)?;
+            snapshots.remove_damaged(&in_use)?;
+            let blob_bytes = match Arc::clone(&inner.quiet).try_write_owned() {
+                Ok(_quiet) => snapshots.trim_blobs()?,
+                Err(_) => 0,
+            };
+            Ok(Collected {
+                snapshots: removed,
+                blob_bytes,
+            })
+        };
+        blocking("the collection", collect).await
+    }
+
+    async fn resolve(&self, reference: Reference) -> Outcome {
+        let image = reference.to_string();
+        let (this, key) = (self.clone(), reference.identity());
+        let begin = |cancel: CancellationToken| async move {
+            let image = reference.to_string();
+            let work = this.resolve_once(reference);
+            unless(&cancel, &image, work).await
+        };
+        let outcome = self.0.resolves.join(&key, begin).await;
+        outcome.unwrap_or(Err(ImageError::Cancelled { image }))
+    }
+
+    /// Asks for the digest, then has it fetched if it isn't there.
+    async fn resolve_once(&self, reference: Reference) -> Outcome {
+        let inner = &self.0;
+        let digest = inner.ask(&reference).await?.digest;
+        let ready = match inner.snapshots.by_digest(&digest) {
+            Some(ready) => ready,
+            None => self.fetch(&reference, digest.clone()).await?,
+        };
+        let (inner, name) = (Arc::clone(inner), reference.identity());
+        let name_it = move || inner.snapshots.name(&ready.snapshot, &name, &digest);
+        blocking(&reference.to_string(), name_it).await
+    }
+
+    async fn fetch(&self, reference: &Reference, digest: Digest) -> Outcome {
+        let exact = reference.pinned(&digest);
+        let image = exact.to_string();
+        let key = match &exact {
+            Reference::Registry(_) => exact.identity(),
+            Reference::Local(_) => format!("{exact}@{digest}"),
+        };
+        let inner = Arc::clone(&self.0);
+        let begin = |cancel| async move { inner.fetch_once(exact, digest, cancel).await };
+        let outcome = self.0.fetches.join(&key, begin).await;
+        outcome.unwrap_or(Err(ImageError::Cancelled { image }))
+    }
+}

@@ -1,0 +1,108 @@
+//! What an error of the edge means for the retry policy: one table.
+
+use std::{error::Error, io};
+
+use crate::{
+    model::ids::ContainerId,
+    node::{Failure, FailureKind},
+    runtime::{
+        bundle::{BundleError, overlay::OverlayError, user::UserError},
+        cgroup::CgroupError,
+        conmon::MonitorError,
+        process::CallError,
+        runc::RuncError,
+    },
+};
+
+/// Is somewhere in this chain a full disk?
+fn disk_full(error: &(dyn Error + 'static)) -> bool {
+    let mut link = Some(error);
+    while let Some(e) = link {
+        let full = |e: &io::Error| {
+            matches!(
+                e.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
+        if e.downcast_ref::<io::Error>().is_some_and(full) {
+            return true;
+        }
+        link = e.source();
+    }
+    false
+}
+
+fn failure<E: Error + Send + Sync + 'static>(
+    kind: FailureKind,
+    tried: String,
+    error: E,
+) -> Failure {
+    let kind = if kind == FailureKind::Transient && disk_full(&error) {
+        FailureKind::DiskFull
+    } else {
+        kind
+    };
+    Failure::new(kind, tried, error)
+}
+
+fn call_kind(error: &CallError) -> FailureKind {
+    match error {
+        CallError::Missing { .. } => FailureKind::ProgramMissing,
+        CallError::Deadline { .. } => FailureKind::Hung,
+        CallError::Cgroup { source, .. } => cgroup_kind(source),
+        CallError::Spawn { .. } | CallError::Exit { .. } => FailureKind::Transient,
+    }
+}
+
+fn cgroup_kind(error: &CgroupError) -> FailureKind {
+    match error {
+        CgroupError::Unkillable { .. } => FailureKind::Unkillable,
+        _ => FailureKind::Transient,
+    }
+}
+
+pub(super) fn of_cgroup(tried: &str, error: CgroupError) -> Failure {
+    failure(cgroup_kind(&error), tried.to_owned(), error)
+}
+
+pub(super) fn of_io(tried: String, error: io::Error) -> Failure {
+    failure(FailureKind::Transient, tried, error)
+}
+
+pub(super) fn of_runc(tried: String, error: RuncError) -> Failure {
+    let kind = match &error {
+        RuncError::Call { source, .. } => call_kind(source),
+        RuncError::Refused { .. } | RuncError::Output { .. } => FailureKind::Transient,
+    };
+    failure(kind, tried, error)
+}
+
+pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
+    let kind = match &error {
+        BundleError::NoContainer(_)
+        | BundleError::Config(_)
+        | BundleError::User(UserError::NoUser(_) | UserError::NoGroup(_))
+        | BundleError::Overlay(OverlayError::Path { .. }) => FailureKind::Permanent,
+        BundleError::Overlay(OverlayError::SnapshotMissing { .. }) => FailureKind::SnapshotMissing,
+        BundleError::User(UserError::Read { .. })
+        | BundleError::Overlay(_)
+        | BundleError::Write { .. } => FailureKind::Transient,
+    };
+    failure(kind, format!("make the bundle of {id}"), error)
+}
+
+pub(super) fn of_monitor(id: &ContainerId, error: MonitorError) -> Failure {
+    let kind = match &error {
+        MonitorError::Spawn { source } => call_kind(source),
+        MonitorError::Deadline { .. } => FailureKind::Hung,
+        MonitorError::Prepare { .. }
+        | MonitorError::Refused { .. }
+        | MonitorError::Vanished { .. } => FailureKind::Transient,
+    };
+    failure(kind, format!("create the container {id}"), error)
+}
+
+/// A thread of ours that ended without an answer.
+pub(super) fn hung_task(tried: &str, error: tokio::task::JoinError) -> Failure {
+    Failure::new(FailureKind::Transient, tried, error)
+}

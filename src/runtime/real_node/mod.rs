@@ -1,0 +1,317 @@
+//! The node itself: the verbs of [`Node`] over runc, conmon, overlayfs, cgroups and namespaces.
+//!
+//! Why: one value that the reconciler is given, so that nothing above knows a program or a path.
+//! Owns: how a verb is put together of the edge's parts, and what is known only in memory (exits
+//! that the reaper read). In: names and intents. Out: what [`Node`] promises. Must never happen
+//! here: a decision about what should run, a journal line, or a fork to observe.
+//!
+//! [`create`] makes, [`remove`] leaves nothing, [`observe`] looks, [`watch`] hints.
+
+mod create;
+mod failure;
+mod observe;
+mod remove;
+mod signal;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use oci_spec::{image::ImageConfiguration, runtime::LinuxSeccomp};
+use tokio::sync::OwnedMutexGuard;
+
+use self::{failure::hung_task, watch::Watch};
+use super::{
+    bundle::{defaults, seccomp},
+    cgroup::Cgroups,
+    conmon::Conmon,
+    layout::Layout,
+    process::Spawner,
+    runc::Runc,
+};
+use crate::{
+    model::{
+        ids::{ContainerId, NodeUid, Uid},
+        line::{Exit, ProcessId},
+        observed::{ObservedInstance, ObservedNode},
+    },
+    node::{Change, CreateRequest, CreatedContainer, Failure, Node, ReadyImage},
+};
+
+/// Where images come from: what the node needs of the image store.
+pub trait ImageSource: Send + Sync + 'static {
+    /// As [`Node::ensure_image`].
+    fn ensure(
+        &self,
+        image: &str,
+        pinned: Option<&str>,
+    ) -> impl Future<Output = Result<ReadyImage, Failure>> + Send;
+
+    /// The image configuration of a snapshot.
+    ///
+    /// # Errors
+    /// `SnapshotMissing` if it isn't there.
+    fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure>;
+
+    /// The unpacked root file system of a snapshot, whether it is there or not.
+    fn rootfs(&self, snapshot: &str) -> PathBuf;
+}
+
+/// The programs that make containers: paths, or names that are looked up in the default PATH.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// runc, crun or youki.
+    pub runc: PathBuf,
+    /// conmon.
+    pub conmon: PathBuf,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            runc: "runc".into(),
+            conmon: "conmon".into(),
+        }
+    }
+}
+
+/// How long things may take before they count as hung.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    /// From spawning a monitor to "created".
+    pub create: Duration,
+    /// Any other call of the runtime.
+    pub call: Duration,
+    /// From SIGKILL to an empty cgroup.
+    pub kill: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            create: Duration::from_secs(30),
+            call: Duration::from_secs(10),
+            kill: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a node is made of.
+#[derive(Debug, Clone)]
+pub struct RealNodeConfig {
+    /// State directory, absolute.
+    pub state_dir: PathBuf,
+    /// Run directory, absolute, on tmpfs.
+    pub run_dir: PathBuf,
+    /// Whose containers these are.
+    pub node_uid: NodeUid,
+    /// The programs.
+    pub programs: Programs,
+    /// The deadlines.
+    pub deadlines: Deadlines,
+    /// The seccomp profile in docker's format; none to run without.
+    pub seccomp: Option<PathBuf>,
+}
+
+/// The node. Cheap to clone.
+pub struct RealNode<I>(Arc<Inner<I>>);
+
+impl<I> Clone for RealNode<I> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<I> {
+    layout: Layout,
+    node: NodeUid,
+    deadlines: Deadlines,
+    seccomp: Option<LinuxSeccomp>,
+    runc: Runc,
+    conmon: Conmon,
+    spawner: Spawner,
+    images: I,
+    watch: Watch,
+    turns: Turns,
+}
+
+/// Who is at work on an attempt's files.
+type Turns = Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>;
+
+/// Exits that the reaper read because the monitor was dead, until the attempt is removed.
+pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is never half-changed: every change is one call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Finds a program by name as a child with the default PATH would; conmon takes no names.
+fn absolute(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    defaults::PATH
+        .split(':')
+        .map(|dir| Path::new(dir).join(program))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| program.to_owned())
+}
+
+fn load_profile(path: Option<&Path>) -> Option<LinuxSeccomp> {
+    let machine = seccomp::Machine::this();
+    match seccomp::load(path?, &machine, &defaults::CAPABILITIES) {
+        Ok(profile) => Some(profile),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "containers run without a seccomp profile");
+            None
+        }
+    }
+}
+
+impl<I: ImageSource> RealNode<I> {
+    /// A node with these parts; its containers live below the cgroup parent of `spawner`.
+    /// Within a tokio runtime.
+    ///
+    /// # Errors
+    /// The directories can't be made.
+    pub fn new(config: RealNodeConfig, spawner: Spawner, images: I) -> std::io::Result<Self> {
+        let layout = Layout::new(config.state_dir, config.run_dir);
+        for dir in [
+            layout.pods(),
+            layout.exits(),
+            layout.persists(),
+            layout.runc_root(),
+        ] {
+            super::bundle::make_private_directory(&dir)?;
+        }
+        let runc = Runc::new(
+            absolute(&config.programs.runc),
+            layout.runc_root(),
+            config.deadlines.call,
+            spawner.clone(),
+        );
+        let conmon = Conmon::new(
+            absolute(&config.programs.conmon),
+            layout.clone(),
+            runc.clone(),
+            spawner.clone(),
+            config.deadlines.create,
+        );
+        let watch = Watch::new(layout.exits(), spawner.reaper().clone());
+        Ok(Self(Arc::new(Inner {
+            seccomp: load_profile(config.seccomp.as_deref()),
+            layout,
+            node: config.node_uid,
+            deadlines: config.deadlines,
+            runc,
+            conmon,
+            spawner,
+            images,
+            watch,
+            turns: Turns::default(),
+        })))
+    }
+
+    /// Ends every child that a former daemon left at work: first thing after the lock.
+    ///
+    /// # Errors
+    /// One of them outlives SIGKILL.
+    pub async fn sweep_work(&self) -> Result<(), Failure> {
+        let swept = self.0.spawner.clear_work(self.0.deadlines.kill).await;
+        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))
+    }
+
+    /// Where this node's things lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// The runtime behind it, for `exec`.
+    #[must_use]
+    pub fn runc(&self) -> &Runc {
+        &self.0.runc
+    }
+
+    fn cgroups(&self) -> &Cgroups {
+        self.0.spawner.cgroups()
+    }
+
+    /// Waits until nobody else is at work on the attempt's files. Work on a thread goes on when
+    /// the future that waits for it is dropped, so it takes its turn along.
+    async fn turn(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
+        let turn = lock(&self.0.turns).entry(id.clone()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Drops what is kept in memory of a removed attempt.
+    fn forget_attempt(&self, id: &ContainerId) {
+        self.0.watch.forget(id);
+        lock(&self.0.turns).remove(id);
+    }
+
+    /// Runs `work`, which blocks on files, off the async threads.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        tried: &str,
+        work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .map_err(|e| hung_task(tried, e))?
+    }
+}
+
+impl<I: ImageSource> Node for RealNode<I> {
+    async fn ensure_image(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
+        self.0.images.ensure(image, pinned).await
+    }
+
+    async fn ensure_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
+        self.make_sandbox(uid, host_network).await
+    }
+
+    async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
+        self.make_container(request).await
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<ProcessId, Failure> {
+        self.start_container(id).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
+        self.signal_container(id, signal).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
+        self.remove_container(id).await
+    }
+
+    async fn remove_sandbox(&self, uid: &Uid) -> Result<(), Failure> {
+        self.remove_all(uid).await
+    }
+
+    async fn observe(&self, uid: &Uid) -> Result<ObservedInstance, Failure> {
+        let mut node = self.look(Some(uid)).await?;
+        Ok(node.instances.remove(uid).unwrap_or_default())
+    }
+
+    async fn observe_all(&self) -> Result<ObservedNode, Failure> {
+        self.look(None).await
+    }
+
+    async fn changed(&self) -> Change {
+        self.0.watch.changed().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

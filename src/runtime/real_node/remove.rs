@@ -1,0 +1,113 @@
+//! Leaving nothing: of an attempt, of an incarnation.
+//!
+//! The order is the point. The monitor first, for it (or a create in flight below it) may still
+//! move a process into the container's cgroup; then the container's cgroup, until it is empty;
+//! then nothing can come back, and records and files go, the exit file last. Each step finds
+//! "not there" a success, so a remove that was cut short is done again from the start.
+
+use std::{fs, io, path::Path};
+
+use super::{ImageSource, RealNode, failure};
+use crate::{
+    model::ids::{ContainerId, Uid},
+    network::netns,
+    node::{Failure, FailureKind},
+    runtime::{
+        bundle,
+        layout::{container_cgroup, monitor_cgroup, netns_name, pod_cgroup},
+        runc_state::{self, RuncState},
+    },
+};
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    gone(fs::remove_dir_all(path))
+}
+
+impl<I: ImageSource> RealNode<I> {
+    /// Ends monitor and container, and waits until both cgroups are empty.
+    pub(super) async fn end(&self, id: &ContainerId) -> Result<(), Failure> {
+        for cgroup in [monitor_cgroup(id), container_cgroup(id)] {
+            // Looking first costs a read; a kill takes the kernel's cgroup lock.
+            if self.cgroups().populated(&cgroup) {
+                self.cgroups()
+                    .kill_and_wait(&cgroup, self.0.deadlines.kill)
+                    .await
+                    .map_err(|e| failure::of_cgroup(&format!("end {id}"), e))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), Failure> {
+        let turn = self.turn(id).await;
+        self.end(id).await?;
+        self.forget(id).await?;
+        let of = id.clone();
+        let tried = format!("remove what is left of {id}");
+        self.off_thread(&tried.clone(), move |node| {
+            let _turn = turn;
+            let (layout, cgroups) = (node.layout(), node.cgroups());
+            for cgroup in [monitor_cgroup(&of), container_cgroup(&of)] {
+                cgroups
+                    .remove(&cgroup)
+                    .map_err(|e| failure::of_cgroup(&tried, e))?;
+            }
+            bundle::remove(layout, &of).map_err(|e| failure::of_bundle(&of, e))?;
+            remove_directory(&layout.persist(&of))
+                .and_then(|()| gone(fs::remove_file(layout.exit_file(&of))))
+                .map_err(|e| failure::of_io(tried, e))
+        })
+        .await?;
+        self.forget_attempt(id);
+        Ok(())
+    }
+
+    /// Has the runtime forget a container of which nothing lives.
+    async fn forget(&self, id: &ContainerId) -> Result<(), Failure> {
+        let dir = self.layout().runc_dir(id);
+        let tried = || format!("have the runtime forget {id}");
+        match runc_state::read(&dir) {
+            Ok(RuncState::Absent) => return Ok(()),
+            Ok(RuncState::Known { .. }) => {
+                // 12 ms; `--force` would take 108.
+                let deleted = self.0.runc.delete(id).await;
+                if let Err(error) = deleted {
+                    tracing::debug!(container = %id, %error, "the runtime won't delete; its record goes by hand");
+                }
+            }
+            // It couldn't be read by the runtime either.
+            Ok(RuncState::Broken) | Err(_) => {}
+        }
+        // All its processes are gone, so what is left is a directory.
+        remove_directory(&dir).map_err(|e| failure::of_io(tried(), e))
+    }
+
+    pub(super) async fn remove_all(&self, uid: &Uid) -> Result<(), Failure> {
+        let of = uid.clone();
+        let tried = format!("remove the sandbox of {uid}");
+        let look = move |node: &Self| node.attempts(Some(&of));
+        let found = self.off_thread(&tried, look).await?;
+        for id in found.into_values().flatten() {
+            self.remove_container(&id).await?;
+        }
+        self.cgroups()
+            .clear(&pod_cgroup(uid), self.0.deadlines.kill)
+            .await
+            .map_err(|e| failure::of_cgroup(&tried, e))?;
+        let of = uid.clone();
+        self.off_thread(&tried.clone(), move |node| {
+            netns::delete(&netns_name(&of))
+                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
+            // Last: it is the mark by which the namespace is known to be ours.
+            remove_directory(&node.layout().pod(&of)).map_err(|e| failure::of_io(tried, e))
+        })
+        .await
+    }
+}

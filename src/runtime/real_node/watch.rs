@@ -1,0 +1,244 @@
+//! Hints that something changed: exit files, ends of processes.
+//!
+//! Owns: the watch on the exit directory, a pidfd for every container and monitor that was seen,
+//! and the exits that the reaper reads of containers whose monitor died. In: processes to follow.
+//! Out: hints, at most one for each incarnation at a time, so they never pile up. Must never
+//! happen here: a conclusion; who is hinted looks.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{OrphanExits, lock};
+use crate::{
+    model::{
+        ids::{ContainerId, Uid},
+        line::{Exit, ProcessId},
+    },
+    node::Change,
+    runtime::{process::alive, reaper::Reaper},
+};
+
+/// How long the reaper is waited for after a container's end: if it is ours to reap at all, it
+/// has the status within milliseconds; if the monitor reaps it, never.
+const REAPED_WITHIN: Duration = Duration::from_millis(300);
+
+/// Which of a container's two processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    Container,
+    Monitor,
+}
+
+/// Hints that were not fetched yet.
+#[derive(Default)]
+struct Hints {
+    waiting: Mutex<(bool, BTreeSet<Uid>)>,
+    bell: Notify,
+}
+
+impl Hints {
+    fn at(&self, uid: Uid) {
+        lock(&self.waiting).1.insert(uid);
+        self.bell.notify_one();
+    }
+
+    fn anywhere(&self) {
+        lock(&self.waiting).0 = true;
+        self.bell.notify_one();
+    }
+
+    fn take(&self) -> Option<Change> {
+        let mut waiting = lock(&self.waiting);
+        if std::mem::take(&mut waiting.0) {
+            waiting.1.clear();
+            return Some(Change::Anywhere);
+        }
+        waiting.1.pop_first().map(Change::Instance)
+    }
+}
+
+/// Who is followed; the receiver closes when the follower is done.
+type Followed = Mutex<HashMap<(ContainerId, Role), watch::Receiver<()>>>;
+
+pub(super) struct Watch {
+    hints: Arc<Hints>,
+    exits: OrphanExits,
+    followed: Followed,
+    reaper: Reaper,
+    /// Ends the followers with the node.
+    stop: CancellationToken,
+    _stop: DropGuard,
+    /// Dropping it ends the watch on the exit directory.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+/// What one event in the exit directory says: conmon renames a temporary file to the id.
+fn on_exits(hints: &Hints, event: notify::Result<Event>) {
+    match event {
+        Ok(event) if event.need_rescan() => hints.anywhere(),
+        Ok(event) if event.kind.is_access() => {}
+        Ok(event) => {
+            let names = event.paths.iter().filter_map(|p| p.file_name()?.to_str());
+            for id in names.filter_map(|name| name.parse::<ContainerId>().ok()) {
+                hints.at(id.uid);
+            }
+            if event.kind.is_remove() && event.paths.iter().any(|p| !p.exists() && p.is_dir()) {
+                hints.anywhere();
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "watch the exit files");
+            hints.anywhere();
+        }
+    }
+}
+
+fn watch_exits(dir: &Path, hints: Arc<Hints>) -> notify::Result<RecommendedWatcher> {
+    // Runs on notify's own thread; a hint is a lock and a bell.
+    let mut watcher = notify::recommended_watcher(move |event| on_exits(&hints, event))?;
+    watcher.watch(dir, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// An exit as the kernel gives it to a parent.
+fn exit_of(status: ExitStatus) -> Exit {
+    let signal = status.signal();
+    let code = status.code().or(signal.map(|signal| 128 + signal));
+    let mut exit = code.map_or_else(Exit::default, |code| Exit::from_code(code, false));
+    exit.signal = signal;
+    exit
+}
+
+fn open(process: ProcessId) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(process.pid)?;
+    let fd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+    // Asked while the pidfd holds: then it is this process's.
+    alive(process).then_some(fd)
+}
+
+/// Waits until a process has ended; one that is gone already has.
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe for types that may lie about their fd; OwnedFd doesn't"
+)]
+async fn ended(process: ProcessId) {
+    if let Some(fd) = open(process)
+        && let Ok(fd) = AsyncFd::with_interest(fd, Interest::READABLE)
+    {
+        let _ = fd.readable().await;
+    }
+}
+
+impl Watch {
+    /// Watches the exit directory; without it (no inotify left) processes still hint.
+    pub(super) fn new(exits: PathBuf, reaper: Reaper) -> Self {
+        let hints = Arc::new(Hints::default());
+        let watcher = watch_exits(&exits, hints.clone())
+            .inspect_err(|error| {
+                tracing::warn!(%error, dir = %exits.display(), "watch the exit files; pidfds and the resync must do");
+            })
+            .ok();
+        let stop = CancellationToken::new();
+        Self {
+            hints,
+            exits: OrphanExits::default(),
+            followed: Mutex::default(),
+            reaper,
+            _stop: stop.clone().drop_guard(),
+            stop,
+            _watcher: watcher,
+        }
+    }
+
+    pub(super) async fn changed(&self) -> Change {
+        loop {
+            // `notify_one` keeps a permit, so a hint between the two lines rings too.
+            if let Some(change) = self.hints.take() {
+                // More may be waiting for the next call.
+                return change;
+            }
+            self.hints.bell.notified().await;
+        }
+    }
+
+    /// Is the monitor followed already?
+    pub(super) fn follows_monitor(&self, id: &ContainerId) -> bool {
+        lock(&self.followed).contains_key(&(id.clone(), Role::Monitor))
+    }
+
+    /// Hints when a monitor ends: then its exit file is there, or never will be.
+    pub(super) fn follow_monitor(&self, id: &ContainerId, process: ProcessId) {
+        self.follow(id, Role::Monitor, process);
+    }
+
+    /// Hints when a container's init ends, and keeps its exit if it ended as our child.
+    pub(super) fn follow_container(&self, id: &ContainerId, process: ProcessId) {
+        self.follow(id, Role::Container, process);
+    }
+
+    fn follow(&self, id: &ContainerId, role: Role, process: ProcessId) {
+        let mut followed = lock(&self.followed);
+        let key = (id.clone(), role);
+        if followed.contains_key(&key) {
+            return;
+        }
+        let (busy, done) = watch::channel(());
+        followed.insert(key, done);
+        drop(followed);
+        let orphan = (role == Role::Container).then(|| self.reaper.watch_orphan(process));
+        let (hints, exits, stop) = (self.hints.clone(), self.exits.clone(), self.stop.clone());
+        let id = id.clone();
+        let follower = async move {
+            ended(process).await;
+            if let Some(mut orphan) = orphan {
+                hints.at(id.uid.clone());
+                if let Ok(Some(status)) = timeout(REAPED_WITHIN, orphan.wait()).await {
+                    lock(&exits).insert(id.clone(), exit_of(status));
+                }
+            }
+            drop(busy);
+            hints.at(id.uid);
+        };
+        tokio::spawn(stop.run_until_cancelled_owned(follower));
+    }
+
+    /// The exit that the reaper read, waiting for it a moment if the container has just ended.
+    pub(super) async fn orphans_exit(&self, id: &ContainerId, oom: bool) -> Option<Exit> {
+        let follower = lock(&self.followed)
+            .get(&(id.clone(), Role::Container))
+            .cloned();
+        if let Some(mut done) = follower {
+            // It closes when the follower has the status or has given up.
+            let _ = timeout(2 * REAPED_WITHIN, done.changed()).await;
+        }
+        let exit = lock(&self.exits).get(id).cloned()?;
+        Some(match exit.code {
+            Some(code) if oom => Exit::from_code(code, true),
+            _ => exit,
+        })
+    }
+
+    /// Drops what is known of a removed attempt.
+    pub(super) fn forget(&self, id: &ContainerId) {
+        lock(&self.exits).remove(id);
+        let mut followed = lock(&self.followed);
+        for role in [Role::Container, Role::Monitor] {
+            followed.remove(&(id.clone(), role));
+        }
+    }
+}

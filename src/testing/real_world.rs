@@ -1,0 +1,214 @@
+//! A real node in a corner of its own: temporary directories, a cgroup parent of its own, one
+//! image that is busybox.
+//!
+//! For tests and measurements only. What it has made goes when it is dropped, panics included.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use oci_spec::image::ImageConfiguration;
+
+use super::contract::ContractNode;
+use crate::{
+    model::ids::{ContainerId, NodeUid, Uid},
+    network::netns,
+    node::{Failure, FailureKind, ReadyImage},
+    runtime::{
+        bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
+        cgroup::Cgroups,
+        conmon::read_pid,
+        layout::netns_name,
+        process::Spawner,
+        real_node::{Deadlines, ImageSource, Programs, RealNode, RealNodeConfig},
+        reaper::Reaper,
+        runc_state::{self, RuncState},
+    },
+};
+
+/// The one snapshot there is.
+pub const SNAPSHOT: &str = "sha256-busybox";
+
+/// An image store with one image, whatever it is called: statically linked busybox.
+#[derive(Debug, Clone)]
+pub struct BusyboxImage {
+    snapshots: PathBuf,
+}
+
+impl BusyboxImage {
+    /// Unpacks it below `snapshots`.
+    ///
+    /// # Errors
+    /// There is no `/bin/busybox`, or it can't be written.
+    pub fn unpack(snapshots: &Path) -> std::io::Result<Self> {
+        let rootfs = snapshots.join(SNAPSHOT).join("rootfs");
+        let bin = rootfs.join("bin");
+        fs::create_dir_all(&bin)?;
+        fs::create_dir_all(rootfs.join("etc"))?;
+        fs::copy("/bin/busybox", bin.join("busybox"))?;
+        for name in ["sh", "sleep", "cat", "kill", "true", "id", "mount"] {
+            std::os::unix::fs::symlink("busybox", bin.join(name))?;
+        }
+        fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
+        fs::set_permissions(&rootfs, fs::Permissions::from_mode(0o755))?;
+        Ok(Self {
+            snapshots: snapshots.to_owned(),
+        })
+    }
+}
+
+impl ImageSource for BusyboxImage {
+    async fn ensure(&self, _image: &str, _: Option<&str>) -> Result<ReadyImage, Failure> {
+        Ok(ReadyImage {
+            digest: "sha256:busybox".to_owned(),
+            snapshot: SNAPSHOT.to_owned(),
+        })
+    }
+
+    fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure> {
+        if !self.rootfs(snapshot).exists() {
+            let tried = format!("read the configuration of {snapshot}");
+            return Err(Failure::plain(FailureKind::SnapshotMissing, tried));
+        }
+        serde_json::from_str(
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},
+                "config":{"Cmd":["/bin/sleep","1000"]},"history":[]}"#,
+        )
+        .map_err(|e| Failure::new(FailureKind::Permanent, "read the configuration", e))
+    }
+
+    fn rootfs(&self, snapshot: &str) -> PathBuf {
+        self.snapshots.join(snapshot).join("rootfs")
+    }
+}
+
+/// A real node and what it lies on.
+pub struct RealWorld {
+    /// The node.
+    pub node: RealNode<BusyboxImage>,
+    /// Its cgroups.
+    pub cgroups: Cgroups,
+    /// Its configuration, to build a second node on the same ground: a restart.
+    pub config: RealNodeConfig,
+    spawner: Spawner,
+    image: BusyboxImage,
+    dir: PathBuf,
+}
+
+/// A uid that no other test on this machine draws: pid and clock are in it.
+#[must_use]
+pub fn fresh_entropy() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = u64::from(std::process::id()).to_le_bytes();
+    }
+    u64::from_le_bytes(bytes).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl RealWorld {
+    /// A fresh one. Within a tokio runtime, as root.
+    ///
+    /// # Errors
+    /// The machine lacks what a node needs.
+    pub fn open() -> Result<Self, Box<dyn std::error::Error>> {
+        let node_uid = NodeUid::from_entropy(fresh_entropy());
+        let dir = std::env::temp_dir().join(format!("rk-world-{node_uid}"));
+        let cgroups = Cgroups::detect(&format!("/riklet-{node_uid}"))?;
+        let spawner = Spawner::new(Reaper::start()?, cgroups.clone());
+        let image = BusyboxImage::unpack(&dir.join("state/snapshots"))?;
+        let config = RealNodeConfig {
+            state_dir: dir.join("state"),
+            run_dir: dir.join("run"),
+            node_uid,
+            programs: Programs::default(),
+            deadlines: Deadlines::default(),
+            seccomp: Some(DISTRIBUTION_PROFILE.into()),
+        };
+        Ok(Self {
+            node: RealNode::new(config.clone(), spawner.clone(), image.clone())?,
+            cgroups,
+            config,
+            spawner,
+            image,
+            dir,
+        })
+    }
+
+    /// Another node on the same ground, as a daemon that was started anew has it.
+    ///
+    /// # Errors
+    /// The directories can't be made.
+    pub fn restarted(&self) -> std::io::Result<RealNode<BusyboxImage>> {
+        RealNode::new(
+            self.config.clone(),
+            self.spawner.clone(),
+            self.image.clone(),
+        )
+    }
+}
+
+impl Drop for RealWorld {
+    fn drop(&mut self) {
+        let layout = self.node.layout();
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.cgroups.populated("") && Instant::now() < until {
+            let _ = self.cgroups.kill_now("");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let entries = |dir: &Path| {
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|e| e.path()).collect::<Vec<_>>()
+        };
+        for pod in entries(&layout.pods()) {
+            for bundle in entries(&pod) {
+                let _ = unmount_layer(&bundle);
+            }
+            let uid = pod
+                .file_name()
+                .and_then(|n| n.to_str()?.parse::<Uid>().ok());
+            if let Some(uid) = uid {
+                let _ = netns::delete(&netns_name(&uid));
+            }
+        }
+        while self.cgroups.remove("").is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn signal(pid: i32, signal: nix::sys::signal::Signal) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+}
+
+impl ContractNode for RealNode<BusyboxImage> {
+    fn exit(&self, id: &ContainerId, code: i32) {
+        // What the contract's workload waits for.
+        let _ = fs::write(
+            self.layout().bundle(id).join("rootfs/exit"),
+            format!("{code}\n"),
+        );
+    }
+
+    fn kill_container(&self, id: &ContainerId) {
+        if let Ok(RuncState::Known { process, .. }) = runc_state::read(&self.layout().runc_dir(id))
+        {
+            signal(process.pid, nix::sys::signal::SIGKILL);
+        }
+    }
+
+    fn kill_monitor(&self, id: &ContainerId) {
+        if let Some(pid) = read_pid(&self.layout().persist(id).join("conmon.pid")) {
+            signal(pid, nix::sys::signal::SIGKILL);
+        }
+    }
+
+    fn break_state(&self, id: &ContainerId) {
+        let _ = fs::write(self.layout().runc_dir(id).join("state.json"), "{\"id\":");
+    }
+}

@@ -1,0 +1,265 @@
+//! What the pages, the Makefile and the scripts promise to a stranger.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test program, which runs the checkout's scripts"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use riklet::{
+    config,
+    model::definition::{Strictness, parse},
+};
+
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("run by cargo")
+        .into()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Every page of the checkout, as (path, text).
+fn pages() -> Vec<(String, String)> {
+    let below = |directory: &str| {
+        let entries = fs::read_dir(root().join(directory)).expect("a directory");
+        let mut names: Vec<String> = entries
+            .map(|e| {
+                e.expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| name.ends_with(".md"))
+            .map(|name| format!("{directory}/{name}"))
+            .collect();
+        names.sort();
+        names
+    };
+    [".", "docs", "state", "examples/workloads"]
+        .into_iter()
+        .flat_map(below)
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
+}
+
+/// A directory marked as this test process's, which goes when it is dropped.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix(&format!("riklet-test-{}-", std::process::id()))
+        .tempdir()
+        .expect("a temporary directory")
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let tops = [
+        "src/",
+        "tools/",
+        "docs/",
+        "tests/",
+        "examples/",
+        "proto/",
+        "benches/",
+    ];
+    let mut missing = BTreeSet::new();
+    for (page, text) in pages() {
+        let path_like = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+        for word in text.split(|c| !path_like(c)) {
+            let word = word.trim_end_matches(['.', '-']);
+            if tops.iter().any(|top| word.starts_with(top)) && !root().join(word).exists() {
+                missing.insert(format!("{page} names {word}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_goal_that_a_page_names_is_one_of_make() {
+    let makefile = read("Makefile");
+    let goals: BTreeSet<&str> = makefile
+        .lines()
+        .filter(|line| line.contains(": ") && line.contains("## "))
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert!(goals.contains("test"), "{goals:?}");
+    for (page, text) in pages() {
+        let named = text.split('`').skip(1).step_by(2).chain(text.lines());
+        for goal in named.filter_map(|code| code.strip_prefix("make ")) {
+            let goal = goal.split([' ', '`', '.', ',']).next().unwrap_or_default();
+            assert!(goals.contains(goal), "{page} names `make {goal}`");
+        }
+    }
+}
+
+#[test]
+fn ci_calls_make_test_and_nothing_else() {
+    let commands: Vec<String> = read(".ci/run")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "set -euo pipefail",
+            "cd \"$(dirname \"$0\")/..\"",
+            "exec make test"
+        ]
+    );
+}
+
+#[test]
+fn every_example_workload_is_a_definition_without_a_warning() {
+    let directory = root().join("examples/workloads");
+    let mut seen = 0;
+    for entry in fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        seen += 1;
+        let parsed = parse(&read(&path), Strictness::Strict)
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        // make run renders them by this name, in quotes.
+        for container in parsed.spec.containers {
+            assert_eq!(container.image, "busybox:1.36", "{}", path.display());
+        }
+    }
+    assert!(seen >= 6, "{seen}");
+}
+
+#[test]
+fn the_settings_of_make_run_are_settings() {
+    let layers = config::Layers {
+        file: Some(root().join("tools/run.toml")),
+        ..config::Layers::default()
+    };
+    let loaded = config::load(&layers).expect("valid settings");
+    assert!(
+        loaded
+            .config
+            .images
+            .scheduler_transports
+            .contains(&"oci".to_owned())
+    );
+}
+
+/// Every file below a directory with its bytes.
+fn tree(top: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![top.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let name = path.strip_prefix(top).expect("below").to_owned();
+                found.insert(name, fs::read(path).expect("a file"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_example_image_is_byte_for_byte_the_same_whenever_it_is_made() {
+    if !installed("busybox") {
+        return;
+    }
+    let place = scratch();
+    let made: Vec<_> = ["one", "two"]
+        .map(|name| place.path().join(name))
+        .iter()
+        .map(|image| {
+            script("make-image.sh", &[image.as_os_str()], place.path());
+            tree(image)
+        })
+        .collect();
+    assert!(made[0].contains_key(Path::new("index.json")));
+    assert_eq!(made[0], made[1]);
+}
+
+#[test]
+fn a_sweep_takes_what_a_killed_run_left_and_nothing_of_a_live_one() {
+    let place = scratch();
+    let gone = dead_pid();
+    let left = place.path().join(format!("riklet-test-{gone}-left"));
+    let live = place
+        .path()
+        .join(format!("riklet-test-{}-live", std::process::id()));
+    let foreign = place.path().join("riklet-testament");
+    for directory in [
+        &left.join("state/journal"),
+        &left.join("run"),
+        &live,
+        &foreign,
+    ] {
+        fs::create_dir_all(directory).expect("a directory");
+    }
+    // A process that stands in what is left, as a daemon or a registry would; and one beside.
+    let mut leftover = standing_in(&left);
+    let mut bystander = standing_in(&live);
+
+    script("sweep.sh", &[], place.path());
+
+    assert!(!left.exists());
+    assert!(live.exists() && foreign.exists());
+    let ended = leftover.wait().expect("its status");
+    assert!(!ended.success());
+    assert!(bystander.try_wait().expect("its status").is_none());
+    bystander.kill().expect("killed");
+    bystander.wait().expect("its status");
+}
+
+/// Runs one of `tools/`, with a temporary directory of its own.
+fn script(name: &str, args: &[&std::ffi::OsStr], temporary: &Path) {
+    let output = Command::new(root().join("tools").join(name))
+        .args(args)
+        .env("TMPDIR", temporary)
+        .output()
+        .expect("a script that starts");
+    assert!(output.status.success(), "{name}: {output:?}");
+}
+
+fn standing_in(directory: &Path) -> Child {
+    // Ends with its standard input, so it can't outlive this test.
+    Command::new("cat")
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("cat")
+}
+
+fn dead_pid() -> u32 {
+    let mut child = Command::new("true").spawn().expect("true");
+    child.wait().expect("its status");
+    child.id()
+}
+
+/// Is a program there? Without it the test is skipped where that is allowed.
+fn installed(program: &str) -> bool {
+    let there = Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", program])
+        .status()
+        .is_ok_and(|status| status.success());
+    let may_skip = std::env::var_os("RIKLET_ALLOW_SKIP").is_some_and(|v| v == "1");
+    assert!(there || may_skip, "{program} is missing; mend: make setup");
+    if !there {
+        eprintln!("SKIPPED: no {program}");
+    }
+    there
+}
