@@ -1,6 +1,6 @@
 //! `riklet run`
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -100,6 +100,7 @@ impl LogFlags {
         };
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         // Refused only where a subscriber is set already; then that one logs.
         let _ = match self.log_format {
