@@ -72,10 +72,14 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// The journal was written by a newer riklet: exit 78, containers untouched.
+    /// What the process exits with: 78 (`EX_CONFIG` of sysexits.h) where the journal was written
+    /// by a newer riklet, with the containers untouched; else 1.
     #[must_use]
-    pub fn is_newer_format(&self) -> bool {
-        matches!(self, Self::Open(error) if error.is_newer())
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Open(error) if error.is_newer() => 78,
+            _ => 1,
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn boot_time_ms() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .ok()
         .and_then(|t| {
-            let ms = i64::from(t.tv_sec()) * 1_000 + i64::from(t.tv_nsec()) / 1_000_000;
+            let ms = t.tv_sec() * 1_000 + t.tv_nsec() / 1_000_000;
             u64::try_from(ms).ok()
         })
         .unwrap_or_default()

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod api;
 pub mod book;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error_chain;

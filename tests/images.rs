@@ -716,6 +716,48 @@ fn child_pulls() {
     });
 }
 
+/// A layer need not have entries for the directories of its files.
+#[test]
+fn the_daemons_umask_is_not_the_images() {
+    let (registry, parent) = (
+        Registry::start(),
+        format!("/riklet-u{}", std::process::id()),
+    );
+    let ground = Ground::with_parent(&parent);
+    let image = registry.image("app:1");
+    let deep = Image::marked("a").file("implied/deep/file", b"");
+    deep.push(ground.dir.path(), &image);
+    let own = std::env::current_exe().unwrap();
+    let env = |name: &str, value: &str| format!("RIKLET_TEST_{name}={value}");
+    support::image::run(&[
+        "/bin/sh".as_ref(),
+        "-c".as_ref(),
+        r#"umask 077; exec "$@""#.as_ref(),
+        "sh".as_ref(),
+        "env".as_ref(),
+        env("PARENT", &parent).as_ref(),
+        env("SNAPSHOTS", ground.snapshots().to_str().unwrap()).as_ref(),
+        env("IMAGE", &image).as_ref(),
+        env("SKOPEO", "skopeo").as_ref(),
+        env("UMOCI", "umoci").as_ref(),
+        own.as_os_str(),
+        "--ignored".as_ref(),
+        "--exact".as_ref(),
+        "child_pulls".as_ref(),
+    ]);
+    let images = ground.images();
+    let ready = ground.ensure(&images, &image).unwrap();
+    is_whole(&images, &ready, "a");
+    for implied in ["implied", "implied/deep"] {
+        let metadata = images.rootfs(&ready.snapshot).join(implied).metadata();
+        assert_eq!(
+            metadata.unwrap().permissions().mode() & 0o777,
+            0o755,
+            "{implied}"
+        );
+    }
+}
+
 /// Where the daemon is killed.
 enum Kill {
     /// Before the `.1`th call of this system call on the publishing thread, by strace.

@@ -23,7 +23,7 @@ use riklet::{
     reporter::{InstanceReading, NodeReading, Outbox, Samples},
     session::{Inbox, Link, Session, Settings},
     testing::scheduler::{Core, Event, Manners, Place, Scheduler},
-    wire::{Registration, Report},
+    wire::{Registration, Report, Tls},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -31,6 +31,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 /// Generous, for the machine may be busy; nothing waits this long when all is well.
 const SOON: Duration = Duration::from_secs(20);
@@ -718,4 +719,82 @@ async fn like_rik_destroying_brings_one_destroy_back_and_a_lost_link_forgets() {
     node.link("back", Link::is_registered).await;
     assert!(scheduler.destroy("i2").is_err());
     no_violation(&scheduler);
+}
+
+#[tokio::test]
+async fn like_rik_a_state_that_it_chokes_on_does_not_silence_the_others() {
+    let scheduler = scheduler(Manners::LikeRik).await;
+    want(&scheduler, 2);
+    let unknown = report(77, 1, State::Running);
+    let node = Node::start(
+        settings(&scheduler.url()),
+        letters([
+            unknown,
+            report(1, 2, State::Running),
+            report(2, 3, State::Running),
+        ]),
+    );
+    assert_eq!(node.acknowledged(2).await, [2, 3]);
+    scheduler.look(|core| assert_eq!(core.nodes["n1"].registrations, 1));
+}
+
+fn tls_file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/tls")
+        .join(name)
+}
+
+/// A scheduler that asks for the node's certificate.
+async fn tls_scheduler() -> Scheduler {
+    let pem = |name: &str| std::fs::read(tls_file(name)).unwrap();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(
+            pem("scheduler.pem"),
+            pem("scheduler.key"),
+        ))
+        .client_ca_root(Certificate::from_pem(pem("ca.pem")));
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    Scheduler::start_with(address, Manners::LikeRik, Some(tls))
+        .await
+        .unwrap()
+}
+
+fn tls_settings(scheduler: &Scheduler, identity: bool, domain: Option<&str>) -> Settings {
+    let mut settings = settings(&scheduler.address().to_string());
+    settings.target.tls = Some(Tls {
+        ca: tls_file("ca.pem"),
+        identity: identity.then(|| (tls_file("node.pem"), tls_file("node.key"))),
+        domain: domain.map(str::to_owned),
+    });
+    settings
+}
+
+#[tokio::test]
+async fn with_tls_both_sides_show_who_they_are() {
+    let scheduler = tls_scheduler().await;
+    want(&scheduler, 1);
+    let settings = tls_settings(&scheduler, true, Some("scheduler.test"));
+    let node = Node::start(settings, letters([report(1, 1, State::Running)]));
+    node.acknowledged(1).await;
+    no_violation(&scheduler);
+}
+
+#[tokio::test]
+async fn tls_that_does_not_fit_is_said_and_tried_again() {
+    let scheduler = tls_scheduler().await;
+    for (identity, domain, says) in [
+        (true, None, "certificate"),
+        (false, Some("scheduler.test"), "link"),
+    ] {
+        let settings = tls_settings(&scheduler, identity, domain);
+        let node = Node::start(settings, letters([report(1, 1, State::Running)]));
+        let lost = |link: &Link| matches!(link, Link::Lost { .. });
+        let Link::Lost { why, .. } = node.link("lost", lost).await else {
+            panic!()
+        };
+        println!("{why}");
+        assert!(why.contains(says), "{why}");
+        assert_eq!(node.letters.seqs(), [0; 0]);
+    }
+    scheduler.look(|core| assert!(core.nodes.is_empty()));
 }

@@ -52,7 +52,7 @@ order create "$run/workloads/hello.json" hello
 wait_for 60 "hello to be Running" running hello
 show ps
 first=$(pid_of hello)
-wait_for 10 "hello to print something" sh -c "'$bin/riklet' logs --state-dir '$state' --socket '$socket' hello | grep -q ."
+wait_for 10 "hello to print two lines" has_logged hello 2
 show logs --tail 2 hello
 
 say "2. SIGKILL the daemon: the container lives on"

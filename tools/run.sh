@@ -47,8 +47,7 @@ wait_for 60 "hello to be Running" running hello
 show ps
 
 say "Its log"
-wait_for 10 "hello to print three lines" sh -c \
-    "[ \$('$bin/riklet' logs --state-dir '$state' --socket '$socket' hello | wc -l) -ge 3 ]"
+wait_for 10 "hello to print three lines" has_logged hello 3
 show logs --tail 3 hello
 
 say "Its metrics, and the node's"
@@ -61,6 +60,7 @@ It runs. In another shell:
   alias riklet="$bin/riklet"; export RIKLET_SOCKET=$socket RIKLET_STATE_DIR=$state
   riklet ps | describe hello | logs -f hello | exec hello -- ps | status | events -f
   echo create $run/workloads/web.json web > $run/scheduler.in      the scheduler places another
+  cp $run/workloads/once.json $run/manifests/                    a file is a source too
   echo destroy hello > $run/scheduler.in                          and takes one away
   kill -9 $daemon_pid                                               riklet dies; hello doesn't
 

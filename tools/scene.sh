@@ -33,7 +33,7 @@ render_workloads() {
 }
 
 # A client command of riklet against this scene's daemon.
-rk() { "$bin/riklet" "$1" --state-dir "$state" --socket "$socket" "${@:2}"; }
+rk() { RIKLET_STATE_DIR=$state RIKLET_SOCKET=$socket "$bin/riklet" "$@"; }
 
 # Shows a command as a reader would type it, then runs it.
 show() {
@@ -54,6 +54,9 @@ wait_for() {
 }
 alive() { [ -d "/proc/$1" ] && ! grep -q '^State:\sZ' "/proc/$1/status"; }
 not_alive() { ! alive "$1"; }
+
+# Has an instance's log at least so many lines?
+has_logged() { [ "$(rk logs "$1" | wc -l)" -ge "$2" ]; }
 
 # What `ps` says of an instance: field INSTANCE JQ_PATH.
 field() { rk ps -o json | jq -r --arg id "$1" ".[] | select(.instance == \$id) | $2"; }
@@ -88,9 +91,10 @@ start_scheduler() {
 order() { printf '%s\n' "$*" >&7; }
 
 start_daemon() {
+    mkdir -p "$run/manifests"
     setsid "$bin/riklet" run --config tools/run.toml --node-name "$scene" \
         --scheduler "http://127.0.0.1:$port" --state-dir "$state" --run-dir "$run" \
-        --socket "$socket" >>"$run/riklet.log" 2>&1 </dev/null 7>&- &
+        --socket "$socket" --manifests-dir "$run/manifests" >>"$run/riklet.log" 2>&1 </dev/null 7>&- &
     daemon_pid=$!
     write_pid riklet "$daemon_pid"
     wait_for 20 "the daemon to answer on $socket" rk status

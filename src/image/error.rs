@@ -89,7 +89,7 @@ pub enum ImageError {
     Stalled {
         /// The canonical reference.
         image: String,
-        /// The limit, by `images.stall`.
+        /// The limit, by `deadlines.stall`.
         limit: Duration,
     },
     /// The pull took too long and was killed.
@@ -97,7 +97,7 @@ pub enum ImageError {
     Deadline {
         /// The canonical reference.
         image: String,
-        /// The limit, by `images.deadline`.
+        /// The limit, by `deadlines.pull`.
         limit: Duration,
     },
     /// Unpacking failed though every blob is what its name says.

@@ -104,7 +104,7 @@ pub enum ReferenceError {
     /// This source may not use that transport.
     #[error(
         "images by \"{transport}:\" are not allowed from source {from}; \
-         allow it by images.transports in riklet.toml, or push the image to a registry"
+         allow it by images.scheduler_transports or images.local_transports in riklet.toml, or push the image to a registry"
     )]
     Refused {
         /// Who asked.

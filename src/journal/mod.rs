@@ -12,6 +12,7 @@ pub mod disk;
 pub mod frame;
 pub mod read;
 pub mod retention;
+pub mod scan;
 pub mod segment;
 pub mod snapshot;
 pub mod verify;

@@ -15,9 +15,10 @@ use super::{
     Identity,
     damage::{Damage, DamageKind, Tail},
     frame::Sum,
+    scan::{Placed, counted_before, scan},
     segment,
     snapshot::{self, Snapshot, SnapshotError},
-    walk::{Counted, End, Newer, Placed, Walk, counted_before, scan},
+    walk::{Counted, End, Newer, Walk},
 };
 use crate::model::{fold::Fold, ids::Seq, line::Line};
 
@@ -322,6 +323,3 @@ pub fn lines(dir: &Path, range: RangeInclusive<Seq>) -> Result<Lines, ReadError>
         ended: false,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -147,6 +147,3 @@ fn disagreeing_snapshot(seq: Seq) -> Damage {
         covered: true,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -241,6 +241,3 @@ impl Writer {
         self.broken = true;
     }
 }
-
-#[cfg(test)]
-mod tests;

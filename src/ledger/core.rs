@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use super::{Admission, Health, RecordError, Recorded, admission};
 use crate::{
     clock::Clock,
+    error_chain::one_line,
     journal::{
         Disk, Sizes,
-        segment::{self, Prepared},
-        snapshot::{self, Snapshot},
-        writer::{AppendError, Point, Writer},
+        snapshot::Snapshot,
+        writer::{AppendError, Writer},
     },
     model::{
         fold::{Fold, Piece},
@@ -29,9 +29,6 @@ use crate::{
     },
     store::{Changes, Store, StoreState, Want},
 };
-
-/// A failed journal is tried again after so long.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How far receipts can be given.
 #[derive(Debug, Clone, Default)]
@@ -158,7 +155,7 @@ impl Shared {
         })
     }
 
-    fn wake_store(&self) {
+    pub(super) fn wake_store(&self) {
         if let Some(store) = lock(&self.store).as_ref() {
             store.wake();
         }
@@ -232,11 +229,11 @@ impl Shared {
                     return Ok(recorded);
                 }
                 Err(error @ AppendError::Encode(_)) => {
-                    return Err(self.read_only(chain(&error)));
+                    return Err(self.read_only(one_line(&error)));
                 }
-                Err(error) if last_try => return Err(self.read_only(chain(&error))),
+                Err(error) if last_try => return Err(self.read_only(one_line(&error))),
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "a line can't be written");
+                    tracing::error!(error = one_line(&error), "a line can't be written");
                     event = line.event;
                 }
             }
@@ -280,103 +277,6 @@ impl Shared {
         Err(RecordError::DiskFull { left })
     }
 
-    /// Begins a new segment if the live one takes no more lines. Needs the gate.
-    pub(super) fn recover(&self, core: &mut Core) {
-        if core.writer.is_live() || core.closed {
-            return;
-        }
-        let tried = core.trouble.as_ref().and_then(|t| t.tried);
-        if tried.is_some_and(|tried| tried.elapsed() < RETRY) {
-            return;
-        }
-        if let Some((file, point)) = core.writer.unsynced() {
-            match self.disk.fdatasync(&file) {
-                Ok(()) => self.advance(core, point),
-                Err(error) => self.lapse(core, &error),
-            }
-        }
-        match self.next_segment(core) {
-            Ok(()) => core.trouble = None,
-            Err(error) => {
-                let why = chain(&error);
-                tracing::error!(why, "the journal is read-only");
-                core.trouble = Some(Trouble {
-                    why,
-                    full: is_full(&error),
-                    tried: Some(Instant::now()),
-                });
-            }
-        }
-    }
-
-    fn next_segment(&self, core: &mut Core) -> Result<(), AppendError> {
-        let prepared =
-            Prepared::new(&self.disk, &self.dir, self.sizes.reserve).map_err(AppendError::Io)?;
-        if core.snapshot_due
-            && let Err(error) = self.write_snapshot(&core.snapshot(self.clock.now().at))
-        {
-            prepared.discard(&self.disk);
-            return Err(AppendError::Io(error));
-        }
-        core.snapshot_due = false;
-        self.begin(core, prepared)
-    }
-
-    /// Makes the prepared segment the live one. Needs the gate.
-    pub(super) fn begin(&self, core: &mut Core, prepared: Prepared) -> Result<(), AppendError> {
-        let former = core.writer.live_first();
-        let header = core.writer.begin(prepared, self.clock.now())?;
-        let point = core.writer.synced();
-        core.take(header);
-        self.written.send_replace(point.seq);
-        self.advance(core, point);
-        core.rotate_after = None;
-        if let Some(first) = former {
-            let path = self.dir.join(segment::file_name(first));
-            if let Err(error) = segment::release_reserve(&path) {
-                tracing::warn!(%error, "an ended segment's space can't be given back");
-            }
-        }
-        self.wake_store();
-        Ok(())
-    }
-
-    pub(super) fn write_snapshot(&self, snapshot: &Snapshot) -> std::io::Result<()> {
-        snapshot::write(&self.disk, &self.dir, snapshot)
-    }
-
-    /// Everything up to the point is durable.
-    pub(super) fn advance(&self, core: &mut Core, point: Point) {
-        core.writer.mark_synced(point);
-        let durable = core.writer.synced().seq;
-        while core.pending.front().is_some_and(|l| l.seq <= durable) {
-            if let Some(line) = core.pending.pop_front() {
-                core.durable_fold.apply(&line);
-            }
-        }
-        self.progress.send_modify(|p| p.durable = durable);
-    }
-
-    /// A sync failed: what isn't durable is withdrawn. Needs the gate.
-    pub(super) fn lapse(&self, core: &mut Core, error: &std::io::Error) {
-        tracing::error!(%error, "a sync of the journal failed: what was not durable is withdrawn");
-        core.snapshot_due = true;
-        let Some(range) = core.writer.mark_sync_failed() else {
-            return;
-        };
-        core.pending.clear();
-        core.durable_fold.seq = range.1;
-        core.fold = core.durable_fold.clone();
-        core.dirty.clear();
-        core.all_dirty = true;
-        self.progress.send_modify(|p| {
-            Arc::make_mut(&mut p.withdrawn).push(range);
-            p.why = error.to_string().into();
-        });
-        self.lapses.send_modify(|n| *n += 1);
-        self.wake_store();
-    }
-
     /// Somebody waits for a receipt.
     pub(super) fn want(&self, seq: Seq) -> Result<(), RecordError> {
         let mut core = self.core();
@@ -395,42 +295,6 @@ impl Shared {
     pub(super) fn snapshot_soon(&self) {
         self.core().snapshot_wanted = true;
         self.work.notify_all();
-    }
-
-    /// Makes everything that is written durable, here and now.
-    pub(super) fn sync_now(&self) -> Result<(), RecordError> {
-        let gate = self.gate();
-        let mut core = self.core();
-        let tip = core.writer.tip();
-        if let Some((file, point)) = core.writer.unsynced() {
-            match self.disk.fdatasync(&file) {
-                Ok(()) => self.advance(&mut core, point),
-                Err(error) => {
-                    self.lapse(&mut core, &error);
-                    self.recover(&mut core);
-                }
-            }
-        }
-        drop(core);
-        drop(gate);
-        let outcome = self.progress.borrow().outcome(tip);
-        outcome.unwrap_or(Err(RecordError::Closed))
-    }
-
-    pub(super) fn heal(&self) {
-        let needs = {
-            let core = self.core();
-            !core.writer.is_live() && !core.closed
-        };
-        if needs {
-            let gate = self.gate();
-            let mut core = self.core();
-            self.recover(&mut core);
-            drop(gate);
-        }
-        if self.core().low(&self.sizes) {
-            self.work.notify_all();
-        }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -478,21 +342,4 @@ impl Core {
     pub(super) fn low(&self, sizes: &Sizes) -> bool {
         self.writer.is_live() && self.writer.reserve_left().is_some_and(|l| l < sizes.floor)
     }
-}
-
-fn is_full(error: &AppendError) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error, AppendError::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded))
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -16,10 +16,13 @@
 //! at everything anew. Their seqs are not used again.
 
 mod admission;
+mod belief;
 mod core;
 pub mod lock;
 pub mod offline;
 mod open;
+mod opening;
+mod recovery;
 mod syncer;
 
 use std::{
@@ -34,7 +37,7 @@ use self::core::{Core, Shared};
 pub use self::{
     admission::{Admission, admission},
     lock::{DirLock, LockError},
-    open::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
+    opening::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
 };
 use crate::{
     journal::{DiskCounts, Identity},

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::core::{Core, Shared, chain};
+use super::core::{Core, Shared};
+use crate::error_chain::one_line;
 use crate::journal::{retention, segment::Prepared, writer::AppendError};
 use crate::model::{
     ids::Seq,
@@ -91,13 +92,16 @@ fn rotate(shared: &Shared) {
             Ok(()) => match shared.begin(&mut core, prepared) {
                 Ok(()) => core.snapshot_wanted = true,
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "a new segment can't be begun");
+                    tracing::error!(error = one_line(&error), "a new segment can't be begun");
                     core.writer.give_up();
                     shared.recover(&mut core);
                 }
             },
             Err(error) => {
-                tracing::error!(error = chain(&error), "a segment can't be ended in order");
+                tracing::error!(
+                    error = one_line(&error),
+                    "a segment can't be ended in order"
+                );
                 prepared.discard(&shared.disk);
                 shared.recover(&mut core);
             }

@@ -261,3 +261,7 @@ fn a_journal_that_cannot_be_written_says_so_and_heals() {
     assert!(opening.damage.is_empty());
     assert_eq!(ledger.read(|f| f.instances.len()), 2);
 }
+
+mod attacks;
+mod full;
+mod stores;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples};
+use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples, trouble::Trouble};
 use crate::{
     model::{
         ids::{Seq, Uid},
@@ -61,6 +61,19 @@ impl<S: Samples> Batch<S> {
         }
     }
 
+    fn uids(&self) -> Vec<Uid> {
+        match self {
+            Self::Node { .. } => Vec::new(),
+            Self::States(reports) | Self::Repeats(reports) => {
+                reports.iter().map(|report| report.uid.clone()).collect()
+            }
+            Self::Metrics(metrics) => metrics
+                .iter()
+                .map(|(report, _)| report.uid.clone())
+                .collect(),
+        }
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Node { .. } => "node",
@@ -97,7 +110,11 @@ pub(super) struct Agenda<S: Samples> {
     /// The states acknowledged last: not sent again should the outbox still show them.
     acknowledged: Vec<(Uid, Seq)>,
     spoke: Option<Instant>,
+    trouble: Trouble,
 }
+
+/// An outbox holds at most so many states of one instance.
+const OUTBOX_ENTRIES: usize = 64;
 
 /// The beginning of `pending` that may go in one stream: TERMINATED goes alone.
 fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
@@ -119,6 +136,7 @@ impl<S: Samples> Agenda<S> {
             repeated: false,
             acknowledged: Vec::new(),
             spoke: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -135,10 +153,10 @@ impl<S: Samples> Agenda<S> {
         };
         // Decided first, for `told_reading` borrows.
         let node_moved = *told_placements != placements || reading.worth_sending(told_reading);
-        if let Some(states) = self.states(outbox) {
+        if let Some(states) = self.states(now, outbox) {
             return Turn::Send(Batch::States(states));
         }
-        if let Some(repeats) = self.repeats(outbox) {
+        if let Some(repeats) = self.repeats(now, outbox) {
             return Turn::Send(Batch::Repeats(repeats));
         }
         let silence_ends = self.spoke.map_or(now, |spoke| spoke + self.pace.silence);
@@ -152,40 +170,44 @@ impl<S: Samples> Agenda<S> {
         if !metrics.is_empty() {
             return Turn::Send(Batch::Metrics(metrics));
         }
-        Turn::Wait {
-            until: Some(due.map_or(silence_ends, |due| due.min(silence_ends))),
-        }
+        let wakes = [due, self.trouble.next(now)];
+        let until = wakes.into_iter().flatten().fold(silence_ends, Instant::min);
+        Turn::Wait { until: Some(until) }
     }
 
     /// What is still to say on the way out: states only.
-    pub(super) fn last_words(&mut self, outbox: &impl Outbox) -> Turn<S> {
-        match self.states(outbox) {
+    pub(super) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
+        match self.states(now, outbox) {
             // The node's own sample is what makes the others welcome.
             Some(states) if self.node.is_some() => Turn::Send(Batch::States(states)),
             _ => Turn::Wait { until: None },
         }
     }
 
-    fn states(&self, outbox: &impl Outbox) -> Option<Vec<Report>> {
-        let mut pending = outbox.batch(self.pace.batch);
+    fn states(&self, now: Instant, outbox: &impl Outbox) -> Option<Vec<Report>> {
+        // What is set aside must not fill the batch.
+        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES;
+        let mut pending = outbox.batch(room);
+        pending.retain(|report| !self.trouble.is_aside(&report.uid, now));
         pending.retain(|report| {
             !self
                 .acknowledged
                 .iter()
                 .any(|(uid, seq)| *uid == report.uid && *seq >= report.seq)
         });
-        let states = cut(pending, self.pace.batch);
+        let states = cut(pending, self.trouble.limit(self.pace.batch));
         (!states.is_empty()).then_some(states)
     }
 
-    fn repeats(&mut self, outbox: &impl Outbox) -> Option<Vec<Report>> {
+    fn repeats(&mut self, now: Instant, outbox: &impl Outbox) -> Option<Vec<Report>> {
         if self.repeated {
             return None;
         }
         let mut repeats = outbox.last_acknowledged();
         // TERMINATED is said once; and what was said in this registration needs no repetition.
         repeats.retain(|report| !report.is_last() && !self.told.contains_key(&report.uid));
-        repeats.truncate(self.pace.batch.max(1));
+        repeats.retain(|report| !self.trouble.is_aside(&report.uid, now));
+        repeats.truncate(self.trouble.limit(self.pace.batch));
         self.repeated = repeats.is_empty();
         (!self.repeated).then_some(repeats)
     }
@@ -196,7 +218,8 @@ impl<S: Samples> Agenda<S> {
         let mut next: Option<Instant> = None;
         for (uid, told) in &self.told {
             // DESTROYING is answered by a DESTROY, so it is said once only.
-            if !told.ran || told.report.report.state == State::Destroying {
+            let silent = !told.ran || told.report.report.state == State::Destroying;
+            if silent || self.trouble.is_aside(uid, now) {
                 continue;
             }
             let Some(reading) = samples.instance(uid) else {
@@ -212,7 +235,7 @@ impl<S: Samples> Agenda<S> {
                     continue;
                 }
             }
-            if metrics.len() < self.pace.batch.max(1) {
+            if metrics.len() < self.trouble.limit(self.pace.batch) {
                 let report = Report {
                     restarts: reading.restarts(),
                     containers: reading.containers(),
@@ -225,9 +248,15 @@ impl<S: Samples> Agenda<S> {
         (metrics, next)
     }
 
+    /// The scheduler refused the batch; gives the instance that is set aside for it.
+    pub(super) fn refused(&mut self, batch: &Batch<S>, now: Instant) -> Option<Uid> {
+        self.trouble.refused(&batch.uids(), now)
+    }
+
     /// The batch was acknowledged.
     pub(super) fn sent(&mut self, batch: Batch<S>, now: Instant) {
         self.spoke = Some(now);
+        self.trouble.taken(&batch.uids());
         match batch {
             Batch::Node {
                 placements,

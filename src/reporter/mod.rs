@@ -11,6 +11,7 @@
 //! [`agenda`] decides what is next and is pure; this file only waits and sends.
 
 mod agenda;
+mod trouble;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -139,7 +140,7 @@ impl<O: Outbox, S: Samples> Reporter<O, S> {
         let mut retry = self.retry();
         loop {
             let turn = if shutdown.is_cancelled() {
-                agenda.last_words(&*self.outbox)
+                agenda.last_words(Instant::now(), &*self.outbox)
             } else {
                 agenda.next(Instant::now(), &*self.outbox, &*self.samples)
             };
@@ -181,7 +182,15 @@ impl<O: Outbox, S: Samples> Reporter<O, S> {
         agenda: &mut Agenda<S>,
         batch: Batch<S>,
     ) -> Result<(), SendError> {
-        sender.send(batch.messages()).await?;
+        if let Err(error) = sender.send(batch.messages()).await {
+            // Silence is no judgement on what was sent.
+            if matches!(error, SendError::Failed { .. })
+                && let Some(instance) = agenda.refused(&batch, Instant::now())
+            {
+                warn!(%instance, "refused again and again, set aside so that others are heard");
+            }
+            return Err(error);
+        }
         if let Batch::States(reports) = &batch {
             self.outbox.acknowledge(reports);
         }

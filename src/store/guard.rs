@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -20,6 +20,9 @@ use super::{Content, Why, content};
 
 /// sled's cache; its default is 1 GiB.
 const CACHE: u64 = 16 << 20;
+
+/// How long a lock that is held is waited for.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// Why there is no open store.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub fn calm<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 /// # Errors
 /// What to do instead.
 pub fn open(dir: &Path, limit: Duration) -> Result<(Db, Result<Content, Why>), OpenFailure> {
-    hygiene(dir).map_err(|e| OpenFailure::NotNow(format!("{}: {e}", dir.display())))?;
+    hygiene(dir, limit).map_err(|e| OpenFailure::NotNow(format!("{}: {e}", dir.display())))?;
     let (tell, opened) = mpsc::channel();
     let path = dir.to_owned();
     std::thread::Builder::new()
@@ -104,7 +107,7 @@ fn judge(error: &sled::Error) -> OpenFailure {
 
 /// Before sled sees the directory: what a killed start of sled left is removed (sled would take
 /// it for its newest snapshot and never open again), and nobody else may have it open.
-fn hygiene(dir: &Path) -> io::Result<()> {
+fn hygiene(dir: &Path, limit: Duration) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     for entry in std::fs::read_dir(dir)? {
@@ -115,6 +118,19 @@ fn hygiene(dir: &Path) -> io::Result<()> {
             std::fs::remove_file(entry.path())?;
         }
     }
+    // A database that this process has closed may keep its lock until sled's threads are gone.
+    let until = Instant::now() + limit.min(LOCK_WAIT);
+    loop {
+        match try_lock(dir) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_lock(dir: &Path) -> io::Result<()> {
     match File::open(dir.join("db")) {
         Ok(file) => Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map(drop)

@@ -58,7 +58,7 @@ impl StoreOptions {
 pub enum Why {
     /// There was none.
     Missing,
-    /// It was begun and never filled.
+    /// It was begun and never filled, or everything in it was lost without an error.
     Unfinished,
     /// sled can't open or read it, or panics over it.
     Unopenable(String),
@@ -74,7 +74,7 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Missing => f.write_str("there was none"),
-            Self::Unfinished => f.write_str("it was never filled"),
+            Self::Unfinished => f.write_str("it is empty, or was never filled to the end"),
             Self::Unopenable(why) => write!(f, "sled could not open it: {why}"),
             Self::TooSlow => f.write_str("sled did not open it in time"),
             Self::Schema(what) => write!(f, "it has schema {what}, this riklet has {SCHEMA}"),
@@ -228,6 +228,3 @@ impl Drop for Store {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

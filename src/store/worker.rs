@@ -64,7 +64,8 @@ impl Worker {
             }
             Ok((db, Err(why @ (Why::Missing | Why::Unfinished)))) => {
                 self.db = Some(db);
-                let why = if existed { why } else { Why::Missing };
+                // sled opens some kinds of garbage as an empty database, without an error.
+                let why = if existed { Why::Unfinished } else { why };
                 Opened::Rebuilt {
                     why,
                     quarantined: None,

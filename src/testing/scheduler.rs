@@ -24,7 +24,10 @@ use tokio::{
 };
 use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Server};
+use tonic::{
+    Status,
+    transport::{Server, ServerTlsConfig},
+};
 
 use self::{core::Parcel, service::Service, socket::Socket};
 pub use self::{
@@ -106,6 +109,7 @@ impl Shared {
 pub struct Scheduler {
     shared: Arc<Shared>,
     address: SocketAddr,
+    tls: Option<ServerTlsConfig>,
     /// Serves; ends once told to stop listening.
     serving: Option<JoinHandle<()>>,
 }
@@ -128,6 +132,18 @@ impl Scheduler {
     /// # Errors
     /// The address can't be bound.
     pub async fn start(address: SocketAddr, manners: Manners) -> io::Result<Self> {
+        Self::start_with(address, manners, None).await
+    }
+
+    /// The same, with TLS if it is given.
+    ///
+    /// # Errors
+    /// The address can't be bound, or the TLS settings don't fit.
+    pub async fn start_with(
+        address: SocketAddr,
+        manners: Manners,
+        tls: Option<ServerTlsConfig>,
+    ) -> io::Result<Self> {
         let world = World {
             core: Core::new(manners),
             faults: Faults::default(),
@@ -141,6 +157,7 @@ impl Scheduler {
         let mut scheduler = Self {
             shared,
             address,
+            tls,
             serving: None,
         };
         scheduler.revive().await?;
@@ -155,6 +172,10 @@ impl Scheduler {
         if let Some(former) = self.serving.take() {
             // The port is free once its listener is dropped.
             let _ = former.await;
+        }
+        let mut server = Server::builder();
+        if let Some(tls) = self.tls.clone() {
+            server = server.tls_config(tls).map_err(io::Error::other)?;
         }
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
@@ -171,9 +192,7 @@ impl Scheduler {
         let service = WorkerServer::new(Service(Arc::clone(&self.shared)))
             .max_decoding_message_size(MAX_MESSAGE);
         self.serving = Some(tokio::spawn(async move {
-            let serving = Server::builder()
-                .add_service(service)
-                .serve_with_incoming(connections);
+            let serving = server.add_service(service).serve_with_incoming(connections);
             tokio::select! {
                 ended = serving => if let Err(error) = ended {
                     tracing::error!(%error, "the scheduler stopped serving");

@@ -1,6 +1,6 @@
 //! `explain`: the story of an instance, and why it is as it is.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -55,9 +55,9 @@ pub struct Step {
 ///
 /// # Errors
 /// There is no such instance, in the fold or the lines; or several have that name.
-pub fn explain<'a>(
+pub fn explain(
     fold: &Fold,
-    lines: impl IntoIterator<Item = &'a Line>,
+    lines: impl IntoIterator<Item = impl Borrow<Line>>,
     text: &str,
     now: Option<&Moment>,
 ) -> Result<ExplainView, FindError> {
@@ -75,7 +75,7 @@ pub fn explain<'a>(
         Err(ambiguous) => return Err(ambiguous),
     };
     for line in lines {
-        teller.hear(line, text);
+        teller.hear(line.borrow(), text);
     }
     if found.is_none() && teller.story.is_empty() {
         return Err(FindError::NotFound(text.to_owned()));

@@ -86,9 +86,11 @@ pub(crate) const LONG_FILES: &[(&str, usize, &str)] = &[
         "the whole on-disk vocabulary is one enum, half of it the fields' documentation",
     ),
     ("src/config.rs", 420, DUE),
-    ("src/image/reference.rs", 520, DUE),
     ("src/plan/container.rs", 430, DUE),
     ("src/reconciler/executor.rs", 490, DUE),
+    ("src/journal/walk.rs", 480, DUE),
+    ("src/ledger/core.rs", 500, DUE),
+    ("src/ledger/open.rs", 570, DUE),
 ];
 
 /// Functions that may be longer, and why: (file, function, lines, reason).
@@ -105,7 +107,6 @@ pub(crate) const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] = &[
         70,
         "one match, an arm a kind of line",
     ),
-    ("src/intake/judge.rs", "create", 70, DUE),
 ];
 
 const DUE: &str = "grew while it was built; to be split by what its parts are for";
@@ -117,4 +118,7 @@ pub(crate) const FUNCTION_LINES: usize = 60;
 pub(crate) const MAIN_LINES: usize = 60;
 
 /// Where a test may sleep, and why: (file, reason).
-pub(crate) const SLEEPS: &[(&str, &str)] = &[];
+pub(crate) const SLEEPS: &[(&str, &str)] = &[(
+    "tests/support/registry.rs",
+    "wait_for itself, which looks every 5 ms with a bound; and a registry that is slow on purpose",
+)];

@@ -286,7 +286,8 @@ impl Served {
                 return;
             }
             self.trickled.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(self.pace);
+            // Its pace is what this registry is for.
+            thread::park_timeout(self.pace);
         }
         // And then nothing, until the other side gives up.
         let _ = stream.read(&mut [0; 1]);
@@ -330,6 +331,6 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(began.elapsed() < BOUND, "waited {BOUND:?} for {what}");
-        thread::sleep(Duration::from_millis(5));
+        thread::park_timeout(Duration::from_millis(5));
     }
 }

@@ -135,7 +135,7 @@ fn the_scheduler_gets_only_registries_unless_allowed() {
     assert!(policy.admit(Source::Cli, "oci:/x").is_ok());
     let refused = policy.admit(Source::Scheduler, "oci:/x").unwrap_err();
     assert!(
-        refused.to_string().contains("images.transports"),
+        refused.to_string().contains("images.scheduler_transports"),
         "{refused}"
     );
     policy.scheduler.insert(Transport::Oci);

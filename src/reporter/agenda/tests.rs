@@ -367,15 +367,57 @@ fn metrics_of_an_instance_wait_their_five_seconds_and_a_move() {
 fn the_last_words_are_states_and_only_to_who_knows_the_node() {
     let mut bench = Bench::new(vec![report(1, 1, State::Running)], vec![]);
     assert!(matches!(
-        bench.agenda.last_words(&bench.outbox),
+        bench.agenda.last_words(bench.now, &bench.outbox),
         Turn::Wait { until: None }
     ));
     let Turn::Send(node) = bench.turn() else {
         panic!()
     };
     bench.agenda.sent(node, bench.now);
-    let Turn::Send(batch) = bench.agenda.last_words(&bench.outbox) else {
+    let Turn::Send(batch) = bench.agenda.last_words(bench.now, &bench.outbox) else {
         panic!()
     };
     assert_eq!(text(&batch), "i1:Running");
+}
+
+#[test]
+fn one_instance_that_is_always_refused_does_not_silence_the_others() {
+    let mut bench = Bench::new(
+        (1..=9)
+            .map(|seq| report(1 + seq % 3, seq, State::Running))
+            .collect(),
+        vec![report(8, 1, State::Running), report(9, 1, State::Running)],
+    );
+    let poison = [Uid::from_entropy(2), Uid::from_entropy(9)];
+    let mut refusals = 0;
+    while let Turn::Send(batch) = bench.turn() {
+        if batch.uids().iter().any(|uid| poison.contains(uid)) {
+            refusals += 1;
+            assert!(refusals < 50);
+            bench.agenda.refused(&batch, bench.now);
+            continue;
+        }
+        if let Batch::States(reports) = &batch {
+            bench.outbox.acknowledge(reports);
+        }
+        bench.agenda.sent(batch, bench.now);
+    }
+    let left: Vec<_> = bench
+        .outbox
+        .batch(99)
+        .iter()
+        .map(|report| report.seq)
+        .collect();
+    assert_eq!(left, [1, 4, 7], "only the refused instance waits, in order");
+    assert!(bench.agenda.told.contains_key(&Uid::from_entropy(8)));
+    let Turn::Wait { until: Some(until) } = bench.turn() else {
+        panic!()
+    };
+    bench.now = until.max(bench.now + crate::reporter::trouble::ASIDE);
+    let said = bench.drain();
+    assert!(
+        said.iter()
+            .any(|batch| batch == "states i2:Running i2:Running i2:Running"),
+        "{said:?}"
+    );
 }

@@ -19,7 +19,7 @@ use nix::{
     libc,
     sys::{
         signal::{SigSet, SigmaskHow, sigprocmask},
-        stat::Mode,
+        stat::{Mode, umask},
     },
     unistd::write,
 };
@@ -53,6 +53,9 @@ pub(in crate::runtime) fn enter_before_exec(command: &mut Command, entry: Entry)
             }
             // std resets SIGPIPE's action, but leaves the mask of the spawning thread.
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            // Ours may be 077 (systemd's UMask=): umoci would make directories that a layer only
+            // implies unreachable for users in the container, and runc hands it on.
+            umask(Mode::from_bits_truncate(0o022));
             seal_descriptors();
             // Last, for 3 may be the number of any descriptor above.
             if let Some(file) = &entry.third {

@@ -1,0 +1,202 @@
+//! `riklet logs ID [CONTAINER]`
+
+mod cri;
+mod files;
+
+use std::{io, path::Path};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    CliError,
+    node::NodeFlags,
+    output::now,
+    records::{self, Changes, Names},
+};
+use crate::{
+    model::ids::{Position, Uid},
+    view::{FindError, Found, find},
+};
+use cri::{Joiner, Sink};
+use files::Attempts;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Read from the log files: works with the daemon alive or dead. -f goes on \
+with the next attempt when
+the container restarts.
+
+Examples:
+  riklet logs web
+  riklet logs -f --tail 20 web sidecar
+  riklet logs -p web                     what the attempt before wrote"
+)]
+pub(super) struct Args {
+    /// Its id, its uid, or its name while only one instance has it
+    #[arg(value_name = "ID")]
+    instance: String,
+    /// Which container; needed where there are several
+    #[arg(value_name = "CONTAINER")]
+    container: Option<String>,
+    /// Wait for more
+    #[arg(short, long)]
+    follow: bool,
+    /// Of the attempt before the last one
+    #[arg(short, long, conflicts_with = "follow")]
+    previous: bool,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
+    /// Only lines since then: 10m, 2h, or 2026-11-22T15:39:04Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Begin each line with when it was written
+    #[arg(long)]
+    timestamps: bool,
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+pub(super) fn execute(args: &Args) -> Result<(), CliError> {
+    let state_dir = args.node.config().state_dir;
+    let since = args.since.as_deref().map(since).transpose()?;
+    let place = resolve(args, &state_dir)?;
+    let dir = state_dir.join("logs").join(place.uid.as_str());
+    let attempts = Attempts::new(dir, place.n);
+    let Some(attempt) = attempts.newest(usize::from(args.previous)) else {
+        if args.follow {
+            return follow(args, &attempts, 0, since);
+        }
+        let what = if args.previous {
+            "no former log"
+        } else {
+            "no log yet"
+        };
+        return Err(CliError::says(format!(
+            "{} of {} has {what} (see `riklet explain {}`)",
+            place.container, args.instance, args.instance
+        )));
+    };
+    if args.follow {
+        return follow(args, &attempts, attempt, since);
+    }
+    let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
+    let mut joiner = Joiner::default();
+    for path in attempts.files(attempt) {
+        let bytes = std::fs::read(&path).map_err(|e| unreadable(&path, &e))?;
+        joiner.feed(&bytes, |entry| sink.take(entry)).map_err(out)?;
+    }
+    joiner.finish(|entry| sink.take(entry)).map_err(out)?;
+    sink.finish().map_err(out)
+}
+
+fn out(error: io::Error) -> CliError {
+    CliError::output(&error)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> CliError {
+    CliError::says(format!("cannot read {}: {error}", path.display()))
+}
+
+/// What is there by `tail`, then what comes.
+fn follow(
+    args: &Args,
+    attempts: &Attempts,
+    attempt: u32,
+    since: Option<Timestamp>,
+) -> Result<(), CliError> {
+    let changes = Changes::of(attempts.dir());
+    let mut reader = files::Reader::new(attempts, attempt);
+    let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
+    let mut joiner = Joiner::default();
+    loop {
+        loop {
+            let bytes = reader.more().map_err(|e| unreadable(attempts.dir(), &e))?;
+            if bytes.is_empty() {
+                break;
+            }
+            joiner.feed(&bytes, |entry| sink.take(entry)).map_err(out)?;
+        }
+        // From here on everything is new.
+        sink.finish().map_err(out)?;
+        changes.wait();
+    }
+}
+
+struct Place {
+    uid: Uid,
+    n: Position,
+    container: String,
+}
+
+fn resolve(args: &Args, state_dir: &Path) -> Result<Place, CliError> {
+    let fold = records::load(state_dir)?.fold;
+    let mut names = Names::of(&fold);
+    let uid = match find(&fold, &args.instance) {
+        Ok(Found::Live(record)) => record.uid.clone(),
+        Ok(Found::Gone(_, tombstone)) => tombstone.uid.clone(),
+        Err(error @ FindError::Ambiguous { .. }) => return Err(error.into()),
+        Err(error) => {
+            // Its tombstone may be gone, and its logs not.
+            let of_uid = args.instance.parse::<Uid>().ok();
+            of_uid
+                .filter(|uid| state_dir.join("logs").join(uid.as_str()).is_dir())
+                .ok_or_else(|| CliError::from(error))?
+        }
+    };
+    if names.containers(&uid).is_empty() {
+        for line in records::lines(state_dir, 1)? {
+            names.hear(&line?.event);
+        }
+    }
+    let known = names.containers(&uid);
+    let at = |n: usize| Position::try_from(n).unwrap_or(Position::MAX);
+    let n = match &args.container {
+        Some(name) => match known.iter().position(|known| known == name) {
+            Some(n) => at(n),
+            // Where names are forgotten, the position says it.
+            None if known.is_empty() && name.parse::<Position>().is_ok() => {
+                name.parse().unwrap_or_default()
+            }
+            None => {
+                return Err(CliError::not_found(format!(
+                    "{} has no container {name:?}: it has {}",
+                    args.instance,
+                    known.join(", ")
+                )));
+            }
+        },
+        None if known.len() > 1 => {
+            return Err(CliError::usage(format!(
+                "{} has several containers: say which of {}",
+                args.instance,
+                known.join(", ")
+            )));
+        }
+        None => 0,
+    };
+    let name = known.get(usize::from(n));
+    Ok(Place {
+        uid,
+        n,
+        container: name.map_or_else(|| format!("container {n}"), |n| format!("container {n}")),
+    })
+}
+
+/// A moment, or how long ago.
+fn since(text: &str) -> Result<Timestamp, CliError> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let ago = text.parse::<SignedDuration>().ok().map(SignedDuration::abs);
+    ago.zip(now())
+        .and_then(|(ago, now)| now.at.checked_sub(ago).ok())
+        .ok_or_else(|| {
+            CliError::usage(format!(
+                "--since {text:?} is neither a time like 2026-11-22T15:39:04Z nor a duration like 10m"
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use std::fs;
+
+use super::{
+    cri::{Entry, Joiner, Sink},
+    files::{Attempts, Reader},
+};
+
+fn joined(pieces: &[&[u8]]) -> Vec<String> {
+    let (mut joiner, mut lines) = (Joiner::default(), Vec::new());
+    let mut take = |entry: Entry| {
+        lines.push(String::from_utf8(entry.text).unwrap());
+        Ok(())
+    };
+    for piece in pieces {
+        joiner.feed(piece, &mut take).unwrap();
+    }
+    joiner.finish(&mut take).unwrap();
+    lines
+}
+
+const LOG: &[u8] = b"2026-11-22T15:00:00.5+00:00 stdout P ab\n\
+    2026-11-22T15:00:01+00:00 stderr F err or\n\
+    2026-11-22T15:00:02+00:00 stdout F cd\n\
+    2026-11-22T15:00:03+00:00 stdout F \n\
+    garbage\n\
+    2026-11-22T15:00:04+00:00 stdout P never ended\n";
+
+#[test]
+fn partial_lines_are_joined_by_stream_wherever_the_bytes_are_cut() {
+    let whole = ["err or", "abcd", "", "garbage", "never ended"];
+    assert_eq!(joined(&[LOG]), whole);
+    for at in 0..LOG.len() {
+        let (a, b) = LOG.split_at(at);
+        assert_eq!(joined(&[a, b]), whole, "cut at {at}");
+    }
+}
+
+#[test]
+fn only_the_last_lines_since_then_are_shown() {
+    let show = |tail, since: Option<&str>, timestamps| {
+        let mut out = Vec::new();
+        let since = since.map(|s| s.parse().unwrap());
+        let mut sink = Sink::new(&mut out, tail, since, timestamps);
+        let mut joiner = Joiner::default();
+        joiner.feed(LOG, |entry| sink.take(entry)).unwrap();
+        sink.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(show(Some(2), None, false), "\ngarbage\n");
+    assert_eq!(show(Some(0), None, false), "");
+    let since = Some("2026-11-22T15:00:01Z");
+    assert_eq!(show(None, since, false), "err or\n\ngarbage\n");
+    assert!(show(None, None, true).starts_with("2026-11-22T15:00:01+00:00 err or\n"));
+}
+
+#[test]
+fn following_survives_rotation_and_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("0-1.log.1"), "a").unwrap();
+    fs::write(at("0-1.log"), "b").unwrap();
+    fs::write(at("1-7.log"), "other container").unwrap();
+    let attempts = Attempts::new(dir.path().to_owned(), 0);
+    assert_eq!(
+        (
+            attempts.newest(0),
+            attempts.newest(1),
+            attempts.files(1).len()
+        ),
+        (Some(1), None, 2)
+    );
+    let mut reader = Reader::new(&attempts, 1);
+    let mut read = || {
+        let mut text = Vec::new();
+        loop {
+            let bytes = reader.more().unwrap();
+            if bytes.is_empty() {
+                return String::from_utf8(text).unwrap();
+            }
+            text.extend(bytes);
+        }
+    };
+    assert_eq!(read(), "ab");
+    assert_eq!(read(), "");
+    // Written, rotated and written again between two looks.
+    fs::write(at("0-1.log"), "bc").unwrap();
+    fs::rename(at("0-1.log"), at("0-1.log.2")).unwrap();
+    fs::write(at("0-1.log"), "d").unwrap();
+    assert_eq!(read(), "cd");
+    fs::write(at("0-2.log"), "e").unwrap();
+    assert_eq!(read(), "e");
+}

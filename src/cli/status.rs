@@ -1,0 +1,142 @@
+//! `riklet status`
+
+use jiff::Timestamp;
+
+use super::{
+    CliError,
+    node::NodeFlags,
+    output::{OutputFlags, age, counted, facts, now},
+};
+use crate::view::{LinkState, StatusView};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  riklet status
+  riklet status -o json | jq '.degraded'")]
+pub(super) struct Args {
+    #[command(flatten)]
+    output: OutputFlags,
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+pub(super) fn execute(args: &Args) -> Result<(), CliError> {
+    let view = args
+        .node
+        .ask(|mut client| async move { client.status().await })?;
+    args.output
+        .print(&view, |view, _| text(view, now().map(|now| now.at)))
+}
+
+fn text(view: &StatusView, now: Option<Timestamp>) -> String {
+    let lines = |items: Vec<String>| items.join("\n");
+    facts(&[
+        ("Node", view.node.clone()),
+        ("Uid", view.node_uid.clone().unwrap_or_default()),
+        ("riklet", daemon(view, now)),
+        ("Boot", view.boot.clone()),
+        ("Scheduler", link(view, now)),
+        (
+            "Drained",
+            if view.drained {
+                "yes: instances stay stopped until `riklet uncordon`".to_owned()
+            } else {
+                "no".to_owned()
+            },
+        ),
+        ("Instances", instances(view)),
+        (
+            "Journal",
+            format!(
+                "written to line {}, durable to line {}",
+                view.seq.written, view.seq.durable
+            ),
+        ),
+        ("Unacknowledged", unacknowledged(view)),
+        (
+            "Degraded",
+            match view.degraded.len() {
+                0 => "no".to_owned(),
+                _ => lines(
+                    view.degraded
+                        .iter()
+                        .map(|d| format!("{}: {}", d.mode, d.detail))
+                        .collect(),
+                ),
+            },
+        ),
+        ("Manifests", lines(view.manifest_faults.clone())),
+        (
+            "Refused",
+            lines(
+                view.refused
+                    .iter()
+                    .map(|r| {
+                        format!(
+                            "{:?} from {} at {}, {}: {}",
+                            r.instance, r.source, r.at, r.reason, r.message
+                        )
+                    })
+                    .collect(),
+            ),
+        ),
+        ("Notes", lines(view.notes.clone())),
+    ])
+}
+
+fn daemon(view: &StatusView, now: Option<Timestamp>) -> String {
+    let mut text = view.version.clone();
+    if let Some(pid) = view.pid {
+        text.push_str(&format!(", pid {pid}"));
+    }
+    if view.since.is_some() {
+        text.push_str(&format!(", for {}", age(view.since, now)));
+    }
+    text
+}
+
+fn link(view: &StatusView, now: Option<Timestamp>) -> String {
+    let link = &view.link;
+    if link.state == LinkState::Standalone {
+        return "none (standalone)".to_owned();
+    }
+    let mut text = format!(
+        "{} at {}",
+        link.state,
+        link.scheduler.as_deref().unwrap_or("an unknown address")
+    );
+    if link.since.is_some() {
+        text.push_str(&format!(", for {}", age(link.since, now)));
+    }
+    if let Some(error) = &link.error {
+        text.push_str(&format!(": {error}"));
+    }
+    text
+}
+
+fn instances(view: &StatusView) -> String {
+    let c = &view.instances;
+    let mut parts = vec![c.total.to_string()];
+    for (count, what) in [
+        (c.running, "running"),
+        (c.creating, "creating"),
+        (c.failed, "failed"),
+        (c.destroying, "being destroyed"),
+        (c.terminated, "completed"),
+        (c.unclaimed, "unclaimed"),
+        (c.forgotten, "forgotten by the scheduler"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    parts.join(", ")
+}
+
+fn unacknowledged(view: &StatusView) -> String {
+    match (view.unacknowledged, view.dropped) {
+        (0, 0) => String::new(),
+        (n, 0) => counted(n, "state"),
+        (n, dropped) => format!("{}, {dropped} more were dropped", counted(n, "state")),
+    }
+}

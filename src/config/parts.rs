@@ -1,0 +1,125 @@
+//! The settings that come in tables of their own, with their defaults.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::text;
+
+/// The programs that are run: names that are looked up in PATH, or paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Programs {
+    /// The OCI runtime: runc, or crun or youki.
+    pub runc: PathBuf,
+    /// The monitor.
+    pub conmon: PathBuf,
+    /// Fetches images.
+    pub skopeo: PathBuf,
+    /// Unpacks them.
+    pub umoci: PathBuf,
+}
+
+/// How long a program may take before it is killed with everything it has started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deadlines {
+    /// One call of the runtime or the monitor.
+    #[serde(with = "text::duration")]
+    pub runtime: Duration,
+    /// One pull.
+    #[serde(with = "text::duration")]
+    pub pull: Duration,
+    /// A pull without any progress.
+    #[serde(with = "text::duration")]
+    pub stall: Duration,
+}
+
+/// What happens between a start and the first word of the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Restore {
+    /// How long containers that were found exited wait for a scheduler that can't be reached, so
+    /// that a destroy which waited there is applied first.
+    #[serde(with = "text::duration")]
+    pub wait_for_scheduler: Duration,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Images {
+    /// containers-policy.json(5); skopeo's own where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// containers-registries.conf(5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registries_conf: Option<PathBuf>,
+    /// containers-auth.json(5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authfile: Option<PathBuf>,
+    /// Registries, as `host:port`, that are spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+    /// Transports that definitions of the scheduler may name.
+    pub scheduler_transports: Vec<String>,
+    /// Transports that manifests and the command line may name.
+    pub local_transports: Vec<String>,
+}
+
+/// Keys for `https://`, as PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Who may have signed the scheduler's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// This node's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            runc: "runc".into(),
+            conmon: "conmon".into(),
+            skopeo: "skopeo".into(),
+            umoci: "umoci".into(),
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            runtime: Duration::from_secs(30),
+            pull: Duration::from_secs(30 * 60),
+            stall: Duration::from_secs(2 * 60),
+        }
+    }
+}
+
+impl Default for Restore {
+    fn default() -> Self {
+        Self {
+            wait_for_scheduler: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        let all = ["docker", "oci", "oci-archive", "docker-archive", "dir"];
+        Self {
+            policy: None,
+            registries_conf: None,
+            authfile: None,
+            insecure_registries: Vec::new(),
+            scheduler_transports: vec!["docker".to_owned()],
+            local_transports: all.map(str::to_owned).to_vec(),
+        }
+    }
+}
