@@ -90,31 +90,27 @@ impl Turn<'_> {
     }
 }
 
-/// An attempt that isn't the current one of its position.
-pub(super) fn plan_stray(turn: &Turn<'_>, id: &ContainerId, plan: &mut InstancePlan) {
-    let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
-    let lives = matches!(
-        turn.seen(id).status,
-        Status::Running | Status::Paused | Status::Created | Status::Creating | Status::Broken
-    );
-    if id.attempt < known {
-        plan.push(
-            Action::Remove {
-                container: id.clone(),
-            },
-            "a later attempt has superseded it",
-        );
-    } else if !lives {
-        let why = "the journal knows nothing of this attempt, and it has ended";
-        plan.push(
-            Action::Remove {
-                container: id.clone(),
-            },
-            why,
-        );
+/// Attempts that aren't the current ones of their positions: those that may live go before
+/// anything is started, the others when everything else is done.
+pub(super) fn plan_strays(turn: &Turn<'_>, living: bool, plan: &mut InstancePlan) {
+    for (id, seen) in &turn.observed.containers {
+        let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
+        if turn.record.current(id.n).as_ref() == Some(id) || lives != living {
+            continue;
+        }
+        let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
+        let why = if id.attempt < known {
+            "a later attempt has superseded it"
+        } else if lives {
+            // Begun by a daemon whose journal lost its end. It is left alone, and
+            // `next_attempt` refuses to start another beside it.
+            continue;
+        } else {
+            "the journal knows nothing of this attempt, and it has ended"
+        };
+        let container = id.clone();
+        plan.push(Action::Remove { container }, why);
     }
-    // A later attempt that lives was begun by a daemon whose journal lost its end. It is left
-    // alone, and `next_attempt` refuses to start another beside it.
 }
 
 /// A container of an instance that is to run.
@@ -151,8 +147,14 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
                 plan.push(Action::Remove { container: id }, "the attempt is over");
                 return;
             }
+            let before = plan.actions.len();
             plan_start(turn, n, container, plan);
-            if seen.leftovers {
+            // Where it is started again that comes first; what is left of this attempt is then
+            // superseded and goes after.
+            let again = plan.actions[before..]
+                .iter()
+                .any(|p| matches!(p.action, Action::Create { .. }));
+            if seen.leftovers && !again {
                 plan.push(Action::Remove { container: id }, "the attempt is over");
             }
         }

@@ -90,7 +90,10 @@ impl Fold {
         }
         // A new segment's header is the first line after a reboot, before `boot`: it must not
         // hide how far the delays of the former boot had run.
-        if !matches!(line.event, Event::SegmentHeader { .. } | Event::SegmentSealed {}) {
+        if !matches!(
+            line.event,
+            Event::SegmentHeader { .. } | Event::SegmentSealed {}
+        ) {
             self.node.last_up = line.moment.up;
         }
         if let Some(uid) = line.event.uid() {
