@@ -126,6 +126,9 @@ impl Fold {
                 };
                 transition::apply(&mut record, event, &line.moment);
                 record.last_seq = line.seq;
+                if event.is_instruction() {
+                    record.instructed_seq = line.seq;
+                }
                 if let Event::Accepted { instance, .. } = event
                     && self.tombstones.remove(instance).is_some()
                 {
