@@ -68,14 +68,10 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// What the process exits with: 78 (`EX_CONFIG` of sysexits.h) where the journal was written
-    /// by a newer riklet, with the containers untouched; else 1.
+    /// Was the journal written by a newer riklet? Then the containers are untouched.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Open(error) if error.is_newer() => 78,
-            _ => 1,
-        }
+    pub fn is_newer_format(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_newer())
     }
 }
 
