@@ -37,7 +37,7 @@ lint: ## format, clippy, dependencies
 	@tools/deny.sh
 
 doc: ## target/doc/riklet/index.html; a broken link is an error
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib $(FEATURES)
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items $(FEATURES)
 
 test: ## everything that CI checks: set-up, lint, docs, and every test, on real containers
 	@tools/setup.sh test

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::book::LedgerBook;
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::Book,
     intake::{Intake, Verdict},
+    ledger::Ledger,
     model::{
         definition::{self, Strictness},
         ids::Source,
@@ -26,9 +26,9 @@ use crate::{
 
 /// What the daemon does for the command line.
 pub(super) struct AgentDesk<N> {
-    pub(super) book: LedgerBook,
-    pub(super) intake: Arc<Intake<LedgerBook>>,
-    pub(super) context: Arc<Context<N, LedgerBook>>,
+    pub(super) book: Ledger,
+    pub(super) intake: Arc<Intake<Ledger>>,
+    pub(super) context: Arc<Context<N, Ledger>>,
     pub(super) waker: Waker,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
@@ -46,7 +46,7 @@ impl<N: Node> AgentDesk<N> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: Some(std::process::id()),
             since: Some(self.since),
-            durable_seq: self.book.ledger.durable_seq(),
+            durable_seq: self.book.durable_seq(),
             ..Live::default()
         }
     }

@@ -7,10 +7,10 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::book::LedgerBook;
 use crate::{
     error_chain::one_line,
     intake::{Intake, Verdict},
+    ledger::Ledger,
     model::instruction::Instruction,
     reconciler::{Wake, Waker},
     session,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Where the session puts instructions.
 pub(super) struct Inbox {
-    intake: Arc<Intake<LedgerBook>>,
+    intake: Arc<Intake<Ledger>>,
     waker: Waker,
     /// How many have come; the start-up hold waits for silence.
     arrivals: watch::Sender<u64>,
@@ -28,7 +28,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(intake: Arc<Intake<LedgerBook>>, waker: Waker) -> Self {
+    pub(super) fn new(intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
         Self {
             intake,

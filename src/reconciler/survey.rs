@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    executor::{Context, describe},
-    turn::plan_of,
-};
+use super::{context::Context, turn::plan_of};
 use crate::{
     book::Book,
+    error_chain::one_line,
     model::{
         ids::{InstanceId, Uid},
         line::{DegradedMode, Event},
@@ -22,7 +20,7 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
     let seen = match context.node.observe_all().await {
         Ok(seen) => seen,
         Err(failure) => {
-            tracing::warn!(why = %describe(&failure), "the node can't be surveyed");
+            tracing::warn!(why = %one_line(&failure), "the node can't be surveyed");
             return Vec::new();
         }
     };
@@ -48,7 +46,7 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
     }
     show_unclaimed(context, &unclaimed);
     if let Err(error) = context.hung_long_ago() {
-        tracing::warn!(why = %describe(&error), "a degraded mode couldn't be left");
+        tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
     due
 }
@@ -67,7 +65,7 @@ fn show_unclaimed<N: Node, B: Book>(context: &Context<N, B>, unclaimed: &[String
         _ => return,
     };
     if let Err(error) = context.book.record(event) {
-        tracing::warn!(why = %describe(&error), "unclaimed containers couldn't be written down");
+        tracing::warn!(why = %one_line(&error), "unclaimed containers couldn't be written down");
     }
 }
 

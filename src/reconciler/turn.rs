@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Superseded,
-    executor::{Context, Done, describe},
-};
+use super::{Superseded, context::Context, executor::Done};
 use crate::{
     book::Book,
+    error_chain::one_line,
     model::{fold::InstanceRecord, ids::Uid},
     node::Node,
     plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
@@ -86,7 +84,7 @@ pub(super) async fn run_turn<N: Node, B: Book>(
         let plan = match plan_of(context, uid).await {
             Ok(plan) => plan,
             Err(failure) => {
-                tracing::warn!(%uid, why = %describe(&failure), "can't be observed");
+                tracing::warn!(%uid, why = %one_line(&failure), "can't be observed");
                 end.failed = true;
                 return end;
             }
@@ -136,7 +134,7 @@ async fn run_plan<N: Node, B: Book>(
             }
             Err(error) => {
                 let action = &planned.action;
-                tracing::warn!(%uid, %action, why = %describe(&error), "failed; tried again later");
+                tracing::warn!(%uid, %action, why = %one_line(&error), "failed; tried again later");
                 end.failed = true;
                 return Next::Wait;
             }
