@@ -63,7 +63,7 @@ say "Its metrics, and the node's, as the scheduler has them"
 metrics='.event == "instance" and .instance == "hello" and (.metrics.containers | length > 0)'
 wait_for 20 "metrics of hello" has_received "$metrics"
 received "$metrics" | tail -n 1 | jq -r '.metrics.containers[] |
-    "\(.name): cpu \(.cpu.percent // 0 | . * 100 | round / 100) %, memory \(.memory.usage / 1024 | round) KiB, \(.pids) processes"'
+    "\(.name): cpu \(.cpu.usage_ns / 1e6 | round) ms so far, memory \(.memory.usage / 1024 | round) KiB, \(.pids) processes"'
 received '.event == "node"' | tail -n 1 | jq -r '.metrics |
     "the node: cpu \(.cpu.free | round) % of \(.cpu.total) cores free, memory \(.memory.free / 1048576 | round) of \(.memory.total / 1048576 | round) MiB free\(.disks[] | ", \(.disk_name) \(.free / 1073741824 | round) of \(.total / 1073741824 | round) GiB free")"'
 
@@ -76,7 +76,7 @@ It runs. In another shell of this directory:
   echo create $run/workloads/web.json web > $run/scheduler.in    the scheduler places another
   echo destroy hello > $run/scheduler.in                        and takes one away
   riklet apply -f $run/workloads/env.json                       so can you, without it
-  kill -9 $daemon_pid                                             riklet dies; hello doesn't
+  kill -9 \$(cut -d' ' -f1 $run/riklet.pid)                     riklet dies; hello doesn't
 
 Ctrl-C stops the daemon and the scheduler.
 END
