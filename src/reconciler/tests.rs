@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    executor::Context,
+    context::Context,
     turn::{plan_of, run_turn},
     *,
 };
