@@ -4,7 +4,6 @@
 //! a node that runs until SIGTERM or SIGINT. Must never happen here: a decision about what
 //! should run, or ending a container because the daemon ends.
 
-mod book;
 mod desk;
 mod ground;
 mod hold;
@@ -24,18 +23,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
-use self::{
-    book::LedgerBook, desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes,
-    samples::NodeSamples,
-};
+use self::{desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples};
 use crate::{
     api,
-    book::Book,
+    book::{Book, BookError},
     config::Config,
     error_chain::one_line,
     image::reference::{Transport, TransportPolicy},
     intake::Intake,
-    ledger::{Ledger, OpenError, RecordError},
+    ledger::{Ledger, OpenError},
     model::{ids::Uid, line::Event},
     reconciler::{Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
@@ -56,7 +52,7 @@ pub enum AgentError {
     Open(#[from] OpenError),
     /// The start can't be written down.
     #[error("the start could not be written into the journal")]
-    Record(#[source] crate::book::BookError),
+    Record(#[source] BookError),
     /// There is no local API.
     #[error(transparent)]
     Socket(#[from] api::SocketError),
@@ -68,18 +64,14 @@ pub enum AgentError {
     Node(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What was written last may not survive a power cut.
     #[error("the journal could not be closed in order")]
-    Close(#[source] RecordError),
+    Close(#[source] BookError),
 }
 
 impl AgentError {
-    /// What the process exits with: 78 (`EX_CONFIG` of sysexits.h) where the journal was written
-    /// by a newer riklet, with the containers untouched; else 1.
+    /// Was the journal written by a newer riklet? Then the containers are untouched.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Open(error) if error.is_newer() => 78,
-            _ => 1,
-        }
+    pub fn is_newer_format(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_newer())
     }
 }
 
@@ -101,7 +93,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 
 /// The running loops, in the order in which they end.
 struct Agent {
-    book: LedgerBook,
+    book: Ledger,
     ground: Ground,
     stop_intake: CancellationToken,
     stop_link: CancellationToken,
@@ -113,10 +105,8 @@ struct Agent {
 
 impl Agent {
     fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
-        let book = LedgerBook {
-            ledger: ground.ledger.clone(),
-            clock: ground.clock.clone(),
-        };
+        let book = ground.ledger.clone();
+        say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
@@ -138,13 +128,20 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop_work);
         let arrivals = inbox.arrivals();
-        let (link, session) =
-            start_session(config, &book, inbox, samples, &waker, stop_link.clone());
+        let (link, session) = start_session(
+            config,
+            &book,
+            Arc::clone(&inbox),
+            samples,
+            &waker,
+            stop_link.clone(),
+        );
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
             context,
             waker: waker.clone(),
+            inbox: Arc::clone(&inbox),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
@@ -152,7 +149,13 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
-        tokio::spawn(tend::tend(book.clone(), link, waker, stop_work.clone()));
+        tokio::spawn(tend::tend(
+            book.clone(),
+            link,
+            inbox,
+            waker,
+            stop_work.clone(),
+        ));
         let serving = api::serve(socket, desk, stop_intake.clone());
         let api = tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -188,16 +191,27 @@ impl Agent {
             ended("the link to the scheduler", session).await;
         }
         record(&self.book, Event::DaemonStopped {});
-        let ledger: Ledger = self.book.ledger.clone();
+        let ledger = self.book.clone();
         let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
         tracing::info!("ended; containers go on running");
         closed
-            .unwrap_or(Err(RecordError::Closed))
+            .unwrap_or(Err(BookError::Closed))
             .map_err(AgentError::Close)
     }
 }
 
-fn record(book: &LedgerBook, event: Event) {
+/// Settings that are part of the contract and have nothing behind them yet must not be silent.
+fn say_what_is_not_there_yet(config: &Config) {
+    if let Some(address) = config.http {
+        tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
+    }
+    if config.manifests_dir.is_dir() {
+        let dir = config.manifests_dir.display();
+        tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
+    }
+}
+
+fn record(book: &Ledger, event: Event) {
     if let Err(error) = book.record(event) {
         tracing::warn!(why = one_line(&error), "the end could not be written down");
     }
@@ -240,7 +254,7 @@ fn draw_uid() -> Uid {
 }
 
 /// Creates that waited for a destruction which a former daemon has finished.
-fn begin_waiting(intake: &Arc<Intake<LedgerBook>>, waker: &Waker) {
+fn begin_waiting(intake: &Arc<Intake<Ledger>>, waker: &Waker) {
     let (intake, waker) = (Arc::clone(intake), waker.clone());
     tokio::spawn(async move {
         match intake.begin_waiting().await {
@@ -265,7 +279,7 @@ fn tls(config: &Config) -> Option<Tls> {
 
 fn start_session(
     config: &Config,
-    book: &LedgerBook,
+    book: &Ledger,
     inbox: Arc<Inbox>,
     samples: Arc<NodeSamples>,
     waker: &Waker,

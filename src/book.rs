@@ -1,9 +1,9 @@
 //! The seam to what is written down: what the loops need of the journal and its fold.
 //!
-//! Owns: three verbs and what each promises. The real Ledger and the
-//! one in memory (`testing::MemoryBook`) implement it. Must never happen behind it: a decision.
+//! Owns: the verbs, what each promises, and why it may fail. The real one (`ledger::Ledger`) and
+//! the one in memory (`testing::MemoryBook`) implement it. Must never happen behind it: a decision.
 
-use std::future::Future;
+use std::{future::Future, path::PathBuf};
 
 use crate::model::{
     fold::Fold,
@@ -21,25 +21,48 @@ pub struct Recorded {
     pub state: Option<StateReport>,
 }
 
-/// Why something couldn't be written down, or made durable.
-#[derive(Debug, thiserror::Error)]
+/// Why an event is not recorded, or its line not durable.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BookError {
     /// The disk is full: only lines that end something are taken.
-    #[error("the disk is full, so nothing new is accepted; free space on the state directory")]
-    DiskFull,
-    /// The journal can't be written.
-    #[error("the journal can't be written, so nothing is accepted and nothing is stopped")]
-    ReadOnly {
-        /// The last failure.
-        #[source]
-        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
+    #[error(
+        "the disk is full: {left} bytes are left for the journal, which are kept for stopping \
+         and removing; free space on the state directory's filesystem"
+    )]
+    DiskFull {
+        /// Bytes of its own that the journal has left.
+        left: u64,
     },
-    /// The line was written, and the disk failed to keep it.
-    #[error("line {seq} was written, and the disk failed to make it durable")]
-    NotDurable {
+    /// The journal can't be written.
+    #[error(
+        "the journal can't be written ({why}), so nothing is accepted and nothing is stopped; \
+         mend the disk of {}", dir.display()
+    )]
+    ReadOnly {
+        /// Where it lies.
+        dir: PathBuf,
+        /// The last failure, in one line.
+        why: String,
+    },
+    /// The line was written and then lost by a failed sync: it doesn't count.
+    #[error("line {seq} was withdrawn: the disk did not take it ({why})")]
+    Withdrawn {
         /// Its number.
         seq: Seq,
+        /// The cause, in one line.
+        why: String,
     },
+    /// No line with this number was written.
+    #[error("no line {seq} was written; the last is {last}")]
+    NoSuchLine {
+        /// What was asked for.
+        seq: Seq,
+        /// The last line's number.
+        last: Seq,
+    },
+    /// The book was closed.
+    #[error("the journal is closed")]
+    Closed,
 }
 
 /// Where events are written and known.
@@ -48,16 +71,20 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// survive the machine's, await [`Book::durable`].
     ///
     /// # Errors
-    /// The disk is full or can't be written; then nothing changed.
+    /// The disk is full or can't be written; then nothing was recorded.
     fn record(&self, event: Event) -> Result<Recorded, BookError>;
 
-    /// Waits until every line up to `seq` survives a power cut.
+    /// Waits until every line up to `seq` survives a power cut. Those who wait at the same time
+    /// share one sync.
+    ///
+    /// # Errors
+    /// The line was withdrawn, or never was.
     fn durable(&self, seq: Seq) -> impl Future<Output = Result<(), BookError>> + Send;
 
-    /// Waits until the store has every line up to `seq`, or is off.
+    /// Waits until the store has every line up to `seq` in a committed transaction, or is off.
     fn stored(&self, seq: Seq) -> impl Future<Output = ()> + Send;
 
-    /// Looks at what is known.
+    /// Looks at what is known. Keep it short: nothing is recorded meanwhile.
     fn read<T>(&self, look: impl FnOnce(&Fold) -> T) -> T;
 
     /// The clocks that lines are stamped with.

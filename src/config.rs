@@ -261,6 +261,7 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
                 .to_owned(),
         );
     }
+    make_absolute(&mut config, faults);
     if config.socket.as_os_str().is_empty() {
         config.socket = config.run_dir.join("riklet.sock");
     }
@@ -282,6 +283,35 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
         faults.push("state_dir and run_dir must not be the same directory".to_owned());
     }
     config
+}
+
+/// The programs that riklet runs lie in other directories than it does, so a path that they are
+/// told by has to be whole. (A program's bare name is looked up in PATH.)
+fn make_absolute(config: &mut Config, faults: &mut Vec<String>) {
+    let programs = &mut config.programs;
+    let paths = [
+        &mut config.state_dir,
+        &mut config.run_dir,
+        &mut config.manifests_dir,
+    ];
+    let programs = [
+        &mut programs.runc,
+        &mut programs.conmon,
+        &mut programs.skopeo,
+        &mut programs.umoci,
+    ];
+    let programs = programs
+        .into_iter()
+        .filter(|path| path.components().count() > 1);
+    for path in paths.into_iter().chain(programs) {
+        match std::path::absolute(&path) {
+            Ok(whole) => *path = whole,
+            Err(e) => faults.push(format!(
+                "{} can't be made an absolute path: {e}",
+                path.display()
+            )),
+        }
+    }
 }
 
 #[cfg(test)]

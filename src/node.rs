@@ -1,7 +1,7 @@
 //! The seam between deciding and doing: what the reconciler needs of a node.
 //!
 //! Owns: the verbs, what each promises, and the errors they may end with. The real node
-//! (`runtime::RealNode`) and the simulated one
+//! ([`RealNode`](crate::runtime::real_node::RealNode)) and the simulated one
 //! (`testing::FakeNode`) implement it, and one contract suite runs over both. Must never happen
 //! behind it: a decision about what should run. Every verb is idempotent: "exists", "already
 //! stopped" and "not found" are successes.

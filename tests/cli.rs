@@ -12,6 +12,7 @@ use std::{
 
 use riklet::{
     api::{self, Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    book::Book,
     clock::Clock,
     ledger::{Ledger, OpenOptions},
     model::{

@@ -26,11 +26,11 @@ use riklet::{
         reaper::Reaper,
     },
     testing::{
-        contract::{fresh_id, workload},
+        contract::{eventually, fresh_id, workload},
         real_world::{RealWorld, SNAPSHOT},
     },
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 const CONTAINERS: usize = 50;
 const PARALLEL: usize = 4;
@@ -123,9 +123,9 @@ async fn bare(
     conmon.cwd = Some(bundle);
     conmon.third = Some(sync);
     spawner.detach(conmon).unwrap();
-    while read_sync(&persist).is_none() {
-        sleep(Duration::from_millis(2)).await;
-    }
+    eventually(|| std::future::ready(read_sync(&persist)))
+        .await
+        .unwrap();
     let call = Call::new("runc", Duration::from_secs(30));
     let start = call.args(["--root", &at(&runc), "start", &name]);
     spawner.call(start).await.unwrap();

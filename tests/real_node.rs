@@ -1,6 +1,6 @@
 //! What only the real node can show: kernels, mounts, monitors that die, runtimes that hang.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, path::Path, process::id as own_pid, time::Duration};
 
@@ -8,7 +8,7 @@ use riklet::{
     model::{
         ids::ContainerId,
         line::{Exit, Intent},
-        observed::{ObservedContainer, Status},
+        observed::Status,
         spec::WorkloadSpec,
         state::Reason,
     },
@@ -19,11 +19,10 @@ use riklet::{
         real_node::{ImageSource, RealNode},
     },
     testing::{
-        contract::{ContractNode, fresh_id, workload},
+        contract::{ContractNode, fresh_id, seen, until, workload},
         real_world::{BusyboxImage, RealWorld, SNAPSHOT},
     },
 };
-use tokio::time::sleep;
 
 type RealBusybox = RealNode<BusyboxImage>;
 
@@ -58,29 +57,6 @@ async fn running(node: &RealBusybox, workload: &WorkloadSpec) -> ContainerId {
     create(node, &id, workload).await.unwrap();
     node.start(&id).await.unwrap();
     id
-}
-
-async fn seen(node: &RealBusybox, id: &ContainerId) -> Option<ObservedContainer> {
-    let instance = node.observe(&id.uid).await.unwrap();
-    instance.containers.get(id).cloned()
-}
-
-async fn until(
-    node: &RealBusybox,
-    id: &ContainerId,
-    wished: impl Fn(&ObservedContainer) -> bool,
-) -> ObservedContainer {
-    let mut last = None;
-    for _ in 0..1_000 {
-        last = seen(node, id).await;
-        if let Some(container) = &last
-            && wished(container)
-        {
-            return container.clone();
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never seen, but {last:?}");
 }
 
 /// Everything on this machine that bears the incarnation's name.

@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-use super::{AgentError, book::LedgerBook, tend::show};
+use super::{AgentError, tend::show};
 use crate::{
     book::{Book, BookError},
     clock::{Clock, ClockError},
     config::Config,
     image::{Images, ImagesConfig, SkopeoConfig},
-    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, StoreOpening},
-    model::line::{DegradedMode, Event},
+    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening},
+    model::line::Event,
     runtime::{
         cgroup::Cgroups,
         process::{Call, CallError, Spawner},
@@ -75,7 +75,6 @@ pub enum GroundError {
 
 /// What the loops stand on.
 pub(super) struct Ground {
-    pub(super) clock: Clock,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
     pub(super) node: Arc<RealNode<Images>>,
@@ -92,7 +91,7 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let state_lock = DirLock::take(&config.state_dir).map_err(GroundError::from)?;
     let run_lock = DirLock::take(&config.run_dir).map_err(GroundError::from)?;
     let clock = Clock::system().map_err(GroundError::from)?;
-    let (ledger, opening) = Ledger::open(OpenOptions::new(&config.state_dir, clock.clone()))?;
+    let (ledger, opening) = Ledger::open(OpenOptions::new(&config.state_dir, clock))?;
     run_lock.claim(&opening.node).map_err(GroundError::from)?;
     let failed = |e: Box<dyn std::error::Error + Send + Sync>| AgentError::Node(e);
     let reaper = Reaper::start().map_err(|e| failed(e.into()))?;
@@ -106,7 +105,6 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
     Ok(Ground {
-        clock,
         ledger,
         opening,
         node,
@@ -199,40 +197,19 @@ fn images_config(config: &Config) -> ImagesConfig {
 }
 
 /// Writes down that a daemon has taken over, and what it found.
-pub(super) fn record_start(book: &LedgerBook, opening: &Opening) -> Result<(), BookError> {
+pub(super) fn record_start(book: &Ledger, opening: &Opening) -> Result<(), BookError> {
     if opening.boot_changed {
         book.record(Event::Boot {})?;
     }
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     book.record(Event::DaemonStarted { version, pid })?;
-    let (rebuilt, off) = match &opening.store {
-        StoreOpening::Rebuilt { why, quarantined } => {
-            let kept = quarantined
-                .as_ref()
-                .map(|path| format!("; the former one is kept as {}", path.display()));
-            (Some(format!("{why}{}", kept.unwrap_or_default())), None)
-        }
-        StoreOpening::Off { why } => (None, Some(why.clone())),
-        StoreOpening::Loaded { .. } | StoreOpening::Fresh => (None, None),
-    };
-    show(book, DegradedMode::StoreRebuilt, rebuilt, true);
-    show(book, DegradedMode::StoreOff, off, true);
-    let damage: Vec<String> = opening.damage.iter().map(ToString::to_string).collect();
-    let damaged = (!damage.is_empty()).then(|| damage.join("; "));
-    show(book, DegradedMode::JournalDamaged, damaged, true);
-    show(
-        book,
-        DegradedMode::JournalLost,
-        opening.journal_lost.clone(),
-        true,
-    );
-    show(
-        book,
-        DegradedMode::JournalReadOnly,
-        opening.read_only.clone(),
-        true,
-    );
+    // What a start judges is also left again by a start that finds it mended.
+    let found = opening.degraded();
+    for mode in Opening::JUDGES {
+        let detail = found.iter().find(|(found, _)| *found == mode);
+        show(book, mode, detail.map(|(_, detail)| detail.clone()), true);
+    }
     Ok(())
 }
 
@@ -249,3 +226,6 @@ pub(super) async fn node_is_stopping(ground: &Ground) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ impl ImageSource for Images {
     async fn ensure(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
         Images::ensure(self, image, pinned)
             .await
-            .map_err(|error| Failure::from(error))
+            .map_err(Failure::from)
     }
 
     fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure> {

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     book::Book,
+    ledger::Ledger,
     model::{
         fold::{Fold, Outbox, OutboxEntry},
         ids::{Seq, Uid},
@@ -18,11 +19,9 @@ use crate::{
     wire::Report,
 };
 
-use super::book::LedgerBook;
-
 /// The fold's outboxes.
 pub(super) struct Outboxes {
-    book: LedgerBook,
+    book: Ledger,
     waker: Waker,
     /// Acknowledged by the scheduler, in case that could not be written down.
     acknowledged: Mutex<BTreeMap<Uid, Seq>>,
@@ -31,7 +30,7 @@ pub(super) struct Outboxes {
 }
 
 impl Outboxes {
-    pub(super) fn new(book: LedgerBook, waker: Waker) -> Self {
+    pub(super) fn new(book: Ledger, waker: Waker) -> Self {
         Self {
             book,
             waker,
@@ -82,7 +81,7 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
 
 impl reporter::Outbox for Outboxes {
     fn batch(&self, limit: usize) -> Vec<Report> {
-        let durable = self.book.ledger.durable_seq();
+        let durable = self.book.durable_seq();
         let mut reports = self.book.read(|fold| {
             let mut reports = Vec::new();
             for (uid, outbox) in &fold.outboxes {
@@ -139,7 +138,7 @@ impl reporter::Outbox for Outboxes {
     }
 
     async fn changed(&self) {
-        let mut written = self.book.ledger.written();
+        let mut written = self.book.written();
         loop {
             written.borrow_and_update();
             let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);

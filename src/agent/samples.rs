@@ -13,10 +13,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::book::LedgerBook;
 use crate::{
     book::Book,
     error_chain::one_line,
+    ledger::Ledger,
     metrics::{
         instance::{InstanceSample, InstanceSampler, Subject},
         node::{NodeSample, NodeSampler},
@@ -42,7 +42,7 @@ struct Newest {
 
 /// The newest samples, measured by a task of its own.
 pub(super) struct NodeSamples {
-    book: LedgerBook,
+    book: Ledger,
     newest: Mutex<Newest>,
     rounds: watch::Sender<u64>,
 }
@@ -60,7 +60,7 @@ struct Samplers {
 impl NodeSamples {
     /// Measures until `stop`.
     pub(super) fn start(
-        book: LedgerBook,
+        book: Ledger,
         cgroups: crate::runtime::cgroup::Cgroups,
         stop: &CancellationToken,
     ) -> Arc<Self> {

@@ -1,15 +1,15 @@
 //! Keeps an eye on what the ledger and the link are like: degraded modes are entered and left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::book::LedgerBook;
+use super::inbox::Inbox;
 use crate::{
     book::Book,
     error_chain::one_line,
-    ledger::Health,
+    ledger::{Health, Ledger},
     model::line::{DegradedMode, Event},
     reconciler::{Wake, Waker},
     session::Link,
@@ -20,20 +20,21 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks after ledger and link until `stop`.
 pub(super) async fn tend(
-    book: LedgerBook,
+    book: Ledger,
     mut link: watch::Receiver<Link>,
+    inbox: Arc<Inbox>,
     waker: Waker,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut lapses = book.ledger.lapses();
+    let mut lapses = book.lapses();
     let mut linked = true;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                let ledger = book.ledger.clone();
+                let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
                     show_health(&book, &health);
                 }
@@ -46,13 +47,16 @@ pub(super) async fn tend(
                     Link::Lost { why, .. } => Some(why.clone()),
                     _ => None,
                 };
+                if lost.is_some() {
+                    inbox.heard().clear();
+                }
                 show(&book, DegradedMode::SchedulerLost, lost, false);
             }
         }
     }
 }
 
-fn show_health(book: &LedgerBook, health: &Health) {
+fn show_health(book: &Ledger, health: &Health) {
     show(
         book,
         DegradedMode::JournalReadOnly,
@@ -68,7 +72,7 @@ fn show_health(book: &LedgerBook, health: &Health) {
 }
 
 /// Enters or leaves a mode. A changed detail is written again only where `follow`.
-pub(super) fn show(book: &LedgerBook, mode: DegradedMode, detail: Option<String>, follow: bool) {
+pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, follow: bool) {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },

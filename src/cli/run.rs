@@ -1,6 +1,6 @@
 //! `riklet run`
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -100,6 +100,7 @@ impl LogFlags {
         };
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         // Refused only where a subscriber is set already; then that one logs.
         let _ = match self.log_format {
@@ -142,6 +143,10 @@ impl Args {
     }
 }
 
+/// `EX_CONFIG` of sysexits.h: the journal was written by a newer riklet. systemd's
+/// `RestartPreventExitStatus` can name it.
+const NEWER_FORMAT: u8 = 78;
+
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let config = args.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -152,5 +157,8 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let ended = runtime.block_on(agent::run(config));
     // Nothing that still blocks may keep the process: all that counts is durable.
     runtime.shutdown_timeout(Duration::from_secs(2));
-    ended.map_err(|e| CliError::with_code(&e, e.exit_code()))
+    ended.map_err(|e| {
+        let code = if e.is_newer_format() { NEWER_FORMAT } else { 1 };
+        CliError::with_code(&e, code)
+    })
 }

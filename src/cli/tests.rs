@@ -1,4 +1,4 @@
-use super::{help, output, *};
+use super::{help, output};
 
 #[test]
 fn arguments_are_declared_without_contradiction() {

@@ -143,6 +143,20 @@ fn the_socket_follows_the_run_dir() {
 }
 
 #[test]
+fn a_relative_path_is_whole_once_it_is_read_for_programs_run_elsewhere() {
+    let here = std::env::current_dir().unwrap();
+    let text = "run_dir = '.run'\n[programs]\nrunc = './bin/runc'\n";
+    let (layers, _file) = layers(text, &[], &[("state_dir", "state")]);
+    let config = load(&layers).unwrap().config;
+    assert_eq!(config.state_dir, here.join("state"));
+    assert_eq!(config.run_dir, here.join(".run"));
+    assert_eq!(config.socket, here.join(".run/riklet.sock"));
+    assert_eq!(config.programs.runc, here.join("bin/runc"));
+    // A name is for PATH to find.
+    assert_eq!(config.programs.conmon, Path::new("conmon"));
+}
+
+#[test]
 fn the_table_of_settings_has_every_field_and_no_other() {
     let path = || Some(PathBuf::from("/x"));
     let full = Config {

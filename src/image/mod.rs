@@ -1,7 +1,7 @@
 //! Images: from a reference in a definition to a read-only tree that a container runs from.
 //!
 //! Why: what runs must be exactly the image that was asked for, whole, or nothing; pulls are slow,
-//! hang, and are killed halfway. Owns: references ([`reference`]), the programs that fetch and
+//! hang, and are killed halfway. Owns: references ([`mod@reference`]), the programs that fetch and
 //! unpack (skopeo, umoci; each behind typed verbs), the directory `snapshots/` ([`snapshots`]),
 //! single pulls ([`pull`]) and their collection ([`gc`]). In: image texts and recorded digests.
 //! Out: [`ReadyImage`](crate::node::ReadyImage)s and image configs. Must never happen here: a

@@ -13,8 +13,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Admission, Health, RecordError, Recorded, admission};
+use super::{Admission, Health, admission};
 use crate::{
+    book::{BookError, Recorded},
     clock::Clock,
     error_chain::one_line,
     journal::{
@@ -41,16 +42,16 @@ pub(super) struct Progress {
 
 impl Progress {
     /// What the receipt for `seq` says; none if that isn't known yet.
-    pub(super) fn outcome(&self, seq: Seq) -> Option<Result<(), RecordError>> {
+    pub(super) fn outcome(&self, seq: Seq) -> Option<Result<(), BookError>> {
         // Withdrawn first: later lines are durable above it.
         if self.withdrawn.iter().any(|(a, b)| (*a..=*b).contains(&seq)) {
             let why = self.why.as_ref().to_owned();
-            return Some(Err(RecordError::Withdrawn { seq, why }));
+            return Some(Err(BookError::Withdrawn { seq, why }));
         }
         if self.durable >= seq {
             return Some(Ok(()));
         }
-        self.closed.then_some(Err(RecordError::Closed))
+        self.closed.then_some(Err(BookError::Closed))
     }
 }
 
@@ -75,6 +76,8 @@ pub(super) struct Core {
     /// What the store hasn't got yet.
     pub(super) dirty: BTreeSet<Piece>,
     pub(super) all_dirty: bool,
+    /// The seq that the store was last given.
+    pub(super) offered: Seq,
     /// Somebody waits for a receipt up to there.
     pub(super) wanted: Seq,
     pub(super) snapshot_wanted: bool,
@@ -131,7 +134,10 @@ impl Shared {
         let all = want == Want::All || core.all_dirty;
         let dirty = std::mem::take(&mut core.dirty);
         core.all_dirty = false;
-        if !all && dirty.is_empty() {
+        // A line that changes nothing is applied, too: somebody may wait for that.
+        let seq = core.fold.seq;
+        let former = std::mem::replace(&mut core.offered, seq);
+        if !all && dirty.is_empty() && former == seq {
             return None;
         }
         let identity = core.writer.identity();
@@ -148,7 +154,7 @@ impl Shared {
                 .collect()
         };
         Some(Changes {
-            seq: core.fold.seq,
+            seq,
             all,
             pieces,
             owner,
@@ -193,13 +199,13 @@ impl Shared {
         self.progress.send_modify(|p| p.closed = true);
     }
 
-    /// See `Ledger::record`.
-    pub(super) fn record(&self, event: Event) -> Result<Recorded, RecordError> {
+    /// See `Book::record`.
+    pub(super) fn record(&self, event: Event) -> Result<Recorded, BookError> {
         let mut event = event;
         for last_try in [false, true] {
             let mut core = self.live_core()?;
             if core.closed {
-                return Err(RecordError::Closed);
+                return Err(BookError::Closed);
             }
             self.admit(&mut core, &event)?;
             let moment = self.clock.now();
@@ -241,15 +247,15 @@ impl Shared {
         Err(self.read_only("no segment takes lines".to_owned()))
     }
 
-    fn read_only(&self, why: String) -> RecordError {
-        RecordError::ReadOnly {
+    fn read_only(&self, why: String) -> BookError {
+        BookError::ReadOnly {
             dir: self.dir.clone(),
             why,
         }
     }
 
     /// The core with a segment that takes lines.
-    fn live_core(&self) -> Result<MutexGuard<'_, Core>, RecordError> {
+    fn live_core(&self) -> Result<MutexGuard<'_, Core>, BookError> {
         let core = self.core();
         if core.writer.is_live() || core.closed {
             return Ok(core);
@@ -265,7 +271,7 @@ impl Shared {
         }
     }
 
-    fn admit(&self, core: &mut Core, event: &Event) -> Result<(), RecordError> {
+    fn admit(&self, core: &mut Core, event: &Event) -> Result<(), BookError> {
         let Some(left) = core.writer.reserve_left().filter(|l| *l < self.sizes.floor) else {
             return Ok(());
         };
@@ -274,15 +280,15 @@ impl Shared {
         }
         // A new segment may be had by now.
         self.work.notify_all();
-        Err(RecordError::DiskFull { left })
+        Err(BookError::DiskFull { left })
     }
 
     /// Somebody waits for a receipt.
-    pub(super) fn want(&self, seq: Seq) -> Result<(), RecordError> {
+    pub(super) fn want(&self, seq: Seq) -> Result<(), BookError> {
         let mut core = self.core();
         let last = core.writer.tip();
         if seq > last {
-            return Err(RecordError::NoSuchLine { seq, last });
+            return Err(BookError::NoSuchLine { seq, last });
         }
         if seq > core.writer.synced().seq && seq > core.wanted {
             core.wanted = seq;

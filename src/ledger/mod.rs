@@ -6,9 +6,9 @@
 //! [`Fold`]. Must never happen here: a receipt for what is not durable, or a wait for the store
 //! by anybody who doesn't ask for it.
 //!
-//! *Written* ([`Ledger::record`] returned): the line is in the kernel and survives SIGKILL.
-//! *Durable* ([`Ledger::durable`] returned `Ok`): it survives a power cut. *Stored*
-//! ([`Ledger::stored`] returned): sled has it, or is off.
+//! *Written* ([`Book::record`] returned): the line is in the kernel and survives SIGKILL.
+//! *Durable* ([`Book::durable`] returned `Ok`): it survives a power cut. *Stored*
+//! ([`Book::stored`] returned): sled has it, or is off.
 //!
 //! When an fdatasync fails, nothing of that file after the last one that returned counts any
 //! more: those lines are *withdrawn*, their receipts fail, the fold is that of the durable lines
@@ -26,7 +26,6 @@ mod recovery;
 mod syncer;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, MutexGuard},
     thread::JoinHandle,
 };
@@ -40,60 +39,15 @@ pub use self::{
     opening::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
 };
 use crate::{
+    book::{Book, BookError, Recorded},
     journal::{DiskCounts, Identity},
-    model::{fold::Fold, ids::Seq, line::Event, state::StateReport},
+    model::{
+        fold::Fold,
+        ids::Seq,
+        line::{Event, Moment},
+    },
     store::StoreState,
 };
-
-/// What became of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// Its line's number.
-    pub seq: Seq,
-    /// The reported state that it resulted in, if that is news.
-    pub state: Option<StateReport>,
-}
-
-/// Why an event is not recorded, or not durable.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RecordError {
-    /// The journal's reserve is nearly used up: only lines that end something are admitted.
-    #[error(
-        "the disk is full: {left} bytes are left for the journal, which are kept for stopping \
-         and removing; free space on the state directory's filesystem"
-    )]
-    DiskFull {
-        /// Bytes of its own that the journal has left.
-        left: u64,
-    },
-    /// The journal can't be written.
-    #[error("the journal can't be written ({why}); mend the disk of {}", dir.display())]
-    ReadOnly {
-        /// Where it lies.
-        dir: PathBuf,
-        /// The cause.
-        why: String,
-    },
-    /// The line was written and then lost by a failed sync: it doesn't count.
-    #[error("line {seq} was withdrawn: the disk did not take it ({why})")]
-    Withdrawn {
-        /// Its number.
-        seq: Seq,
-        /// The cause.
-        why: String,
-    },
-    /// No line with this number was written.
-    #[error("no line {seq} was written; the last is {last}")]
-    NoSuchLine {
-        /// What was asked for.
-        seq: Seq,
-        /// The last line's number.
-        last: Seq,
-    },
-    /// The ledger was closed.
-    #[error("the ledger is closed")]
-    Closed,
-}
 
 /// How the ledger is, for `status` and for degraded modes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,45 +135,6 @@ impl Ledger {
         self.shared.core()
     }
 
-    /// Records an event. On return its line is written (it survives SIGKILL) and folded.
-    ///
-    /// # Errors
-    /// Nothing was recorded.
-    pub fn record(&self, event: Event) -> Result<Recorded, RecordError> {
-        self.shared.record(event)
-    }
-
-    /// Waits until everything up to `seq` survives a power cut. Those who wait at the same time
-    /// share one fdatasync.
-    ///
-    /// # Errors
-    /// The line was withdrawn, or never was.
-    pub async fn durable(&self, seq: Seq) -> Result<(), RecordError> {
-        let mut progress = self.shared.progress.subscribe();
-        self.shared.want(seq)?;
-        let outcome = progress
-            .wait_for(|p| p.outcome(seq).is_some())
-            .await
-            .map_err(|_| RecordError::Closed)?
-            .outcome(seq);
-        outcome.unwrap_or(Err(RecordError::Closed))
-    }
-
-    /// Waits until the store has everything up to `seq` in a committed transaction, or is off.
-    pub async fn stored(&self, seq: Seq) {
-        if let Some(mut state) = self.shared.store_state() {
-            state
-                .wait_for(|s| s.applied >= seq || s.off.is_some())
-                .await
-                .ok();
-        }
-    }
-
-    /// Looks at what is known. Keep it short: nothing is recorded meanwhile.
-    pub fn read<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
-        look(&self.core().fold)
-    }
-
     /// The last written seq, to be watched.
     #[must_use]
     pub fn written(&self) -> watch::Receiver<Seq> {
@@ -275,11 +190,45 @@ impl Ledger {
     ///
     /// # Errors
     /// What is written can't be made durable.
-    pub fn close(&self) -> Result<(), RecordError> {
+    pub fn close(&self) -> Result<(), BookError> {
         let done = self.shared.sync_now();
         self._syncer.stop();
         self.shared.close_store();
         done
+    }
+}
+
+impl Book for Ledger {
+    fn record(&self, event: Event) -> Result<Recorded, BookError> {
+        self.shared.record(event)
+    }
+
+    async fn durable(&self, seq: Seq) -> Result<(), BookError> {
+        let mut progress = self.shared.progress.subscribe();
+        self.shared.want(seq)?;
+        let outcome = progress
+            .wait_for(|p| p.outcome(seq).is_some())
+            .await
+            .map_err(|_| BookError::Closed)?
+            .outcome(seq);
+        outcome.unwrap_or(Err(BookError::Closed))
+    }
+
+    async fn stored(&self, seq: Seq) {
+        if let Some(mut state) = self.shared.store_state() {
+            state
+                .wait_for(|s| s.applied >= seq || s.off.is_some())
+                .await
+                .ok();
+        }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        look(&self.core().fold)
+    }
+
+    fn now(&self) -> Moment {
+        self.shared.clock.now()
     }
 }
 

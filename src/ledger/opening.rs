@@ -131,7 +131,17 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The degraded modes to enter, with what exactly.
+    /// The degraded modes that a start judges: entered, or left again, by what it finds.
+    pub const JUDGES: [DegradedMode; 6] = [
+        DegradedMode::StoreRebuilt,
+        DegradedMode::StoreOff,
+        DegradedMode::JournalDamaged,
+        DegradedMode::JournalLost,
+        DegradedMode::JournalReadOnly,
+        DegradedMode::DiskFull,
+    ];
+
+    /// The degraded modes to enter, with what exactly; all of them are in [`Self::JUDGES`].
     #[must_use]
     pub fn degraded(&self) -> Vec<(DegradedMode, String)> {
         let mut modes = Vec::new();

@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    RecordError,
-    core::{Core, Shared, Trouble},
-};
+use super::core::{Core, Shared, Trouble};
+use crate::book::BookError;
 use crate::error_chain::one_line;
 use crate::journal::{
     segment::{self, Prepared},
@@ -122,7 +120,7 @@ impl Shared {
     }
 
     /// Makes everything that is written durable, here and now.
-    pub(super) fn sync_now(&self) -> Result<(), RecordError> {
+    pub(super) fn sync_now(&self) -> Result<(), BookError> {
         let gate = self.gate();
         let mut core = self.core();
         let tip = core.writer.tip();
@@ -138,7 +136,7 @@ impl Shared {
         drop(core);
         drop(gate);
         let outcome = self.progress.borrow().outcome(tip);
-        outcome.unwrap_or(Err(RecordError::Closed))
+        outcome.unwrap_or(Err(BookError::Closed))
     }
 
     pub(super) fn heal(&self) {

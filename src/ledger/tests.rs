@@ -190,7 +190,7 @@ fn after_a_failed_sync_receipts_fail_and_the_journal_goes_on_elsewhere() {
     script.fail(Op::Fdatasync, 0, 1, nix::libc::EIO);
     assert!(matches!(
         block(ledger.durable(lost)),
-        Err(RecordError::Withdrawn { .. })
+        Err(BookError::Withdrawn { .. })
     ));
     assert_eq!(*lapses.borrow(), 1);
     assert!(
@@ -244,7 +244,7 @@ fn a_journal_that_cannot_be_written_says_so_and_heals() {
     script.fail(Op::Append, 0, 1_000, nix::libc::EIO);
     assert!(matches!(
         ledger.record(accepted(2)),
-        Err(RecordError::ReadOnly { .. })
+        Err(BookError::ReadOnly { .. })
     ));
     assert!(ledger.health().read_only.is_some());
     // What was written before is made durable all the same.

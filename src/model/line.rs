@@ -2,7 +2,7 @@
 //!
 //! Owns: every kind of line and its fields; this is the on-disk format, documented for operators
 //! in `state/README.md`. In and out: values only. Must never happen here: framing, sums, files
-//! (that is `journal`).
+//! (that is [`journal`](crate::journal)).
 //!
 //! ```text
 //! {"seq":42,"at":"2026-11-22T15:39:04.123Z","up":123456,"boot":"…","kind":"started",
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! One event is one line: the state that results from it is in the same line, computed by the
-//! `Fold` before the line is written. Unknown fields are ignored; an unknown kind
+//! [`Fold`](super::fold::Fold) before the line is written. Unknown fields are ignored; an unknown kind
 //! stops a start (exit 78), for skipping it could lose what it says.
 
 use jiff::Timestamp;
@@ -411,6 +411,19 @@ impl Event {
             | Self::DegradedEntered { .. }
             | Self::DegradedLeft { .. } => None,
         }
+    }
+
+    /// Is this what an instruction came to?
+    #[must_use]
+    pub fn is_instruction(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted { .. }
+                | Self::Replaced { .. }
+                | Self::Queued { .. }
+                | Self::DestroyAccepted { .. }
+                | Self::Refused { .. }
+        )
     }
 
     /// The line's kind as it is written.

@@ -4,12 +4,13 @@ use super::{
     action::{Action, InstancePlan},
     backoff,
     planner::Circumstances,
+    start::plan_start,
     stop::plan_stop,
 };
 use crate::model::{
     fold::{ContainerRecord, InstanceRecord},
     ids::{ContainerId, Position},
-    line::{Exit, Intent, Moment},
+    line::{Exit, Moment},
     observed::{ObservedContainer, ObservedInstance, Status},
     phase::Phase,
     state::Reason,
@@ -90,31 +91,27 @@ impl Turn<'_> {
     }
 }
 
-/// An attempt that isn't the current one of its position.
-pub(super) fn plan_stray(turn: &Turn<'_>, id: &ContainerId, plan: &mut InstancePlan) {
-    let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
-    let lives = matches!(
-        turn.seen(id).status,
-        Status::Running | Status::Paused | Status::Created | Status::Creating | Status::Broken
-    );
-    if id.attempt < known {
-        plan.push(
-            Action::Remove {
-                container: id.clone(),
-            },
-            "a later attempt has superseded it",
-        );
-    } else if !lives {
-        let why = "the journal knows nothing of this attempt, and it has ended";
-        plan.push(
-            Action::Remove {
-                container: id.clone(),
-            },
-            why,
-        );
+/// Attempts that aren't the current ones of their positions: those that may live go before
+/// anything is started, the others when everything else is done.
+pub(super) fn plan_strays(turn: &Turn<'_>, living: bool, plan: &mut InstancePlan) {
+    for (id, seen) in &turn.observed.containers {
+        let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
+        if turn.record.current(id.n).as_ref() == Some(id) || lives != living {
+            continue;
+        }
+        let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
+        let why = if id.attempt < known {
+            "a later attempt has superseded it"
+        } else if lives {
+            // Begun by a daemon whose journal lost its end. It is left alone, and
+            // `next_attempt` refuses to start another beside it.
+            continue;
+        } else {
+            "the journal knows nothing of this attempt, and it has ended"
+        };
+        let container = id.clone();
+        plan.push(Action::Remove { container }, why);
     }
-    // A later attempt that lives was begun by a daemon whose journal lost its end. It is left
-    // alone, and `next_attempt` refuses to start another beside it.
 }
 
 /// A container of an instance that is to run.
@@ -151,8 +148,14 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
                 plan.push(Action::Remove { container: id }, "the attempt is over");
                 return;
             }
+            let before = plan.actions.len();
             plan_start(turn, n, container, plan);
-            if seen.leftovers {
+            // Where it is started again that comes first; what is left of this attempt is then
+            // superseded and goes after.
+            let again = plan.actions[before..]
+                .iter()
+                .any(|p| matches!(p.action, Action::Create { .. }));
+            if seen.leftovers && !again {
                 plan.push(Action::Remove { container: id }, "the attempt is over");
             }
         }
@@ -305,118 +308,4 @@ pub(super) fn plan_over(
         );
     }
     turn.record_exit(id, container, exit, why, plan);
-}
-
-/// The number of the next attempt; none while one that the journal doesn't know of lives.
-fn next_attempt(turn: &Turn<'_>, n: Position, container: &ContainerRecord) -> Option<u32> {
-    let seen = turn
-        .observed
-        .containers
-        .keys()
-        .filter(|id| id.n == n)
-        .map(|id| id.attempt)
-        .max();
-    match seen {
-        Some(unknown) if unknown > container.attempt => None,
-        _ => Some(container.attempt + 1),
-    }
-}
-
-/// Plans the next start of the container at `n`, if one is due.
-fn plan_start(turn: &Turn<'_>, n: Position, container: &ContainerRecord, plan: &mut InstancePlan) {
-    let record = turn.record;
-    let Some(spec) = record.container_spec(n) else {
-        return;
-    };
-    if turn.circumstances.drained || turn.circumstances.hold_starts {
-        return;
-    }
-    let same_generation = container.generation == record.generation;
-    if same_generation
-        && matches!(
-            container.phase,
-            Phase::Exited | Phase::Done | Phase::Waiting
-        )
-    {
-        match container.next_up {
-            None if container.attempt > 0 && container.phase != Phase::Waiting => return,
-            Some(up) if up > turn.now.up => return plan.wake(up),
-            _ => {}
-        }
-    }
-    if !same_generation && former_generation_left(turn) {
-        return;
-    }
-    let Some(snapshot) = plan_image(turn, &spec.image, plan) else {
-        return;
-    };
-    let host_network = record.spec.as_ref().is_some_and(|s| s.host_network);
-    let sandbox_planned = plan
-        .actions
-        .iter()
-        .any(|p| p.action == Action::CreateSandbox);
-    if !turn.observed.sandbox && !host_network && !sandbox_planned {
-        plan.push(Action::CreateSandbox, "it has no network namespace");
-    }
-    let Some(attempt) = next_attempt(turn, n, container) else {
-        return;
-    };
-    let netns = (!host_network).then(|| format!("rk-{}", record.uid));
-    let container_id = ContainerId {
-        uid: record.uid.clone(),
-        n,
-        attempt,
-    };
-    let why = match (&container.last_exit, same_generation) {
-        _ if attempt == 1 => "it was never started".to_owned(),
-        (_, false) => format!("generation {} replaces the one before", record.generation),
-        (Some(_), true) => "it ended, and its restart policy says to start it again".to_owned(),
-        (None, true) => "its last attempt never came to run".to_owned(),
-    };
-    plan.push(
-        Action::Create {
-            intent: Intent {
-                container: container_id,
-                snapshot,
-                netns,
-            },
-        },
-        why,
-    );
-}
-
-/// Is anything left of containers of a former generation?
-fn former_generation_left(turn: &Turn<'_>) -> bool {
-    turn.record.attempted().any(|(n, c)| {
-        c.generation < turn.record.generation
-            && (c.phase.may_live()
-                || turn
-                    .record
-                    .current(n)
-                    .is_some_and(|id| turn.seen(&id).leftovers))
-    })
-}
-
-/// The snapshot of an image that is ready; plans its pull if it isn't.
-fn plan_image(turn: &Turn<'_>, image: &str, plan: &mut InstancePlan) -> Option<String> {
-    let known = turn.record.images.get(image);
-    if let Some(snapshot) = known.and_then(|i| i.snapshot.clone()) {
-        return Some(snapshot);
-    }
-    let due = known
-        .and_then(|i| i.retry_up)
-        .filter(|up| *up > turn.now.up);
-    if let Some(up) = due {
-        plan.wake(up);
-        return None;
-    }
-    let pinned = known.and_then(|i| i.digest.clone());
-    let action = Action::PullImage {
-        image: image.to_owned(),
-        pinned,
-    };
-    if !plan.actions.iter().any(|p| p.action == action) {
-        plan.push(action, "its image isn't ready");
-    }
-    None
 }

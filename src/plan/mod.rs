@@ -10,6 +10,7 @@ pub mod action;
 pub mod backoff;
 mod container;
 mod planner;
+mod start;
 mod stop;
 
 pub use self::{

@@ -2,7 +2,7 @@
 
 use super::{
     action::{Action, InstancePlan},
-    container::{Turn, plan_container, plan_stray},
+    container::{Turn, plan_container, plan_strays},
     stop::plan_gone,
 };
 use crate::model::{
@@ -46,12 +46,9 @@ pub fn plan_instance(
         circumstances,
         now,
     };
-    for id in observed.containers.keys() {
-        if record.current(id.n).as_ref() != Some(id) {
-            plan_stray(&turn, id, &mut plan);
-        }
-    }
+    plan_strays(&turn, true, &mut plan);
     if record.desired == Desired::Gone {
+        plan_strays(&turn, false, &mut plan);
         plan_gone(&turn, &mut plan);
         return plan;
     }
@@ -59,6 +56,7 @@ pub fn plan_instance(
     for n in (0..).take(positions) {
         plan_container(&turn, n, &mut plan);
     }
+    plan_strays(&turn, false, &mut plan);
     if record.completed() && circumstances.acknowledged && plan.actions.is_empty() {
         plan_end(
             &turn,

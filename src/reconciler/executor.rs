@@ -3,23 +3,14 @@
 //! Owns: the order of writing and doing. An intent is durable before its effect; an end is
 //! durable before what tells of it is removed. Must never happen here: a decision.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    error::Error,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use tokio::sync::Semaphore;
-
-use super::Superseded;
+use super::{Superseded, context::Context};
 use crate::{
     book::{Book, BookError},
-    intake::Intake,
+    error_chain::one_line,
     model::{
         fold::Desired,
         ids::{ContainerId, Uid},
-        line::{DegradedMode, Event, Intent},
-        observed::{ObservedContainer, ObservedInstance, Status},
+        line::{Event, Intent},
     },
     node::{CreateRequest, Failure, FailureKind, Node},
     plan::{Action, backoff},
@@ -36,30 +27,6 @@ const KILL_RECHECK_MS: u64 = 1_000;
 
 /// The longest time between two SIGKILLs, in ms.
 const KILL_RECHECK_CAP_MS: u64 = 30_000;
-
-/// How long a hung call is shown after the last one, in ms.
-const HUNG_SHOWN_MS: u64 = 60_000;
-
-/// What turns share.
-pub struct Context<N, B> {
-    /// Where containers run.
-    pub node: Arc<N>,
-    /// Where everything is written down.
-    pub book: B,
-    intake: Arc<Intake<B>>,
-    operations: Semaphore,
-    memory: Mutex<Memory>,
-}
-
-/// What this daemon knows besides the journal; losing it costs a signal more, nothing else.
-#[derive(Default)]
-struct Memory {
-    signalled: BTreeSet<ContainerId>,
-    kills: BTreeMap<ContainerId, u32>,
-    held: BTreeSet<Uid>,
-    hung_at: Option<u64>,
-    awaited: BTreeMap<ContainerId, u64>,
-}
 
 /// What an action ended with.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,86 +54,7 @@ pub(super) enum ActionError {
     Book(#[from] BookError),
 }
 
-/// An error with its causes, in one line.
-pub(super) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl<N: Node, B: Book> Context<N, B> {
-    /// What turns share; at most `operations` of the runtime's verbs run at once.
-    pub fn new(node: Arc<N>, book: B, intake: Arc<Intake<B>>, operations: usize) -> Self {
-        let operations = Semaphore::new(operations.max(1));
-        Self {
-            node,
-            book,
-            intake,
-            operations,
-            memory: Mutex::default(),
-        }
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts of these wait from now on; of all others they don't.
-    pub(super) fn hold(&self, uids: BTreeSet<Uid>) {
-        self.memory().held = uids;
-    }
-
-    pub(super) fn is_held(&self, uid: &Uid) -> bool {
-        self.memory().held.contains(uid)
-    }
-
-    pub(super) fn signalled(&self, uid: &Uid) -> BTreeSet<ContainerId> {
-        self.memory()
-            .signalled
-            .iter()
-            .filter(|id| id.uid == *uid)
-            .cloned()
-            .collect()
-    }
-
-    /// Since when each exit of an incarnation is awaited that its monitor hasn't told yet.
-    pub(super) fn await_exits(
-        &self,
-        uid: &Uid,
-        observed: &ObservedInstance,
-        now: u64,
-    ) -> BTreeMap<ContainerId, u64> {
-        let awaited = |c: &ObservedContainer| {
-            matches!(c.status, Status::Stopped | Status::Absent) && c.exit.is_none() && c.monitor
-        };
-        let mut memory = self.memory();
-        memory
-            .awaited
-            .retain(|id, _| id.uid != *uid || observed.containers.get(id).is_some_and(awaited));
-        for (id, _) in observed.containers.iter().filter(|(_, c)| awaited(c)) {
-            memory.awaited.entry(id.clone()).or_insert(now);
-        }
-        memory
-            .awaited
-            .iter()
-            .filter(|(id, _)| id.uid == *uid)
-            .map(|(i, up)| (i.clone(), *up))
-            .collect()
-    }
-
-    fn forget(&self, id: &ContainerId) {
-        let mut memory = self.memory();
-        memory.signalled.remove(id);
-        memory.kills.remove(id);
-    }
-
     /// Does one action.
     pub(super) async fn execute(
         &self,
@@ -265,7 +153,7 @@ impl<N: Node, B: Book> Context<N, B> {
                 });
                 let delay = backoff::after_failures(failures.unwrap_or(0) + 1);
                 let retry_up = self.book.now().up + delay;
-                let (message, retryable) = (describe(&failure), failure.retryable());
+                let (message, retryable) = (one_line(&failure), failure.retryable());
                 self.write(Event::ImageFailed {
                     uid,
                     image,
@@ -329,7 +217,7 @@ impl<N: Node, B: Book> Context<N, B> {
                 self.write(Event::ImageFailed {
                     uid: uid.clone(),
                     image,
-                    message: describe(&failure),
+                    message: one_line(&failure),
                     retryable: true,
                     retry_up: self.book.now().up,
                 })
@@ -364,7 +252,7 @@ impl<N: Node, B: Book> Context<N, B> {
         let delay = backoff::after_failures(level.unwrap_or(0) + 1);
         self.write(Event::StartFailed {
             container: container.clone(),
-            message: describe(failure),
+            message: one_line(failure),
             retryable: failure.retryable(),
             retry_up: self.book.now().up + delay,
         })
@@ -420,59 +308,5 @@ impl<N: Node, B: Book> Context<N, B> {
         self.write(Event::StepRemoved {
             container: container.clone(),
         })
-    }
-
-    /// Enters the degraded mode that a failure of the runtime stands for, once.
-    fn runtime_fails(&self, failure: &Failure) -> Result<(), BookError> {
-        let mode = match failure.kind {
-            FailureKind::Hung => {
-                self.memory().hung_at = Some(self.book.now().up);
-                DegradedMode::RuntimeHung
-            }
-            FailureKind::ProgramMissing => DegradedMode::RuntimeMissing,
-            FailureKind::DiskFull => DegradedMode::DiskFull,
-            _ => return Ok(()),
-        };
-        if !self
-            .book
-            .read(|fold| fold.node.degraded.contains_key(&mode))
-        {
-            self.book.record(Event::DegradedEntered {
-                mode,
-                detail: describe(failure),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Leaves the degraded modes that a success of the runtime disproves.
-    fn runtime_works(&self) -> Result<(), BookError> {
-        self.leave(DegradedMode::RuntimeMissing)?;
-        self.leave(DegradedMode::DiskFull)
-    }
-
-    /// Leaves the degraded mode of hung calls once none has hung for a while: a call that
-    /// succeeds for one container says nothing of another.
-    pub(super) fn hung_long_ago(&self) -> Result<(), BookError> {
-        let now = self.book.now().up;
-        let quiet = self
-            .memory()
-            .hung_at
-            .is_none_or(|up| now.saturating_sub(up) >= HUNG_SHOWN_MS);
-        if quiet {
-            self.leave(DegradedMode::RuntimeHung)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn leave(&self, mode: DegradedMode) -> Result<(), BookError> {
-        if self
-            .book
-            .read(|fold| fold.node.degraded.contains_key(&mode))
-        {
-            self.book.record(Event::DegradedLeft { mode })?;
-        }
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@
 //! Guarantees: wakes of an instance collapse; an event costs O(that instance); a hint that is
 //! lost is made up for by the next resync. Assumptions: observing is cheap and forks nothing.
 
+mod context;
 mod executor;
 mod queue;
 mod survey;
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{executor::Context, survey::plans};
+pub use self::{context::Context, survey::plans};
 use self::{
     queue::{Queue, Ready},
     turn::{TurnEnd, run_turn},

@@ -1,13 +1,11 @@
 //! Looking at everything at once: the resync, and what `plan` shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    executor::{Context, describe},
-    turn::plan_of,
-};
+use super::{context::Context, turn::plan_of};
 use crate::{
     book::Book,
+    error_chain::one_line,
     model::{
         ids::{InstanceId, Uid},
         line::{DegradedMode, Event},
@@ -22,14 +20,14 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
     let seen = match context.node.observe_all().await {
         Ok(seen) => seen,
         Err(failure) => {
-            tracing::warn!(why = %describe(&failure), "the node can't be surveyed");
+            tracing::warn!(why = %one_line(&failure), "the node can't be surveyed");
             return Vec::new();
         }
     };
     let known: BTreeSet<Uid> = context
         .book
         .read(|fold| fold.instances.keys().cloned().collect());
-    let mut unclaimed = Vec::new();
+    let mut unclaimed = BTreeMap::new();
     let mut due = Vec::new();
     for uid in known
         .iter()
@@ -41,33 +39,43 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
             Ok(plan) if plan.wake_up.is_some_and(|up| up <= context.book.now().up) => {
                 due.push(uid.clone());
             }
-            Ok(_) if !known.contains(uid) => unclaimed.push(uid.to_string()),
+            Ok(_) if !known.contains(uid) => {
+                let containers = seen
+                    .instances
+                    .get(uid)
+                    .map(|i| i.containers.keys().cloned());
+                unclaimed.insert(uid.clone(), containers.into_iter().flatten().collect());
+            }
             Ok(_) => {}
             Err(_) => due.push(uid.clone()),
         }
     }
-    show_unclaimed(context, &unclaimed);
+    show_unclaimed(context, unclaimed.keys());
+    context.set_unclaimed(unclaimed);
     if let Err(error) = context.hung_long_ago() {
-        tracing::warn!(why = %describe(&error), "a degraded mode couldn't be left");
+        tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
     due
 }
 
 /// Enters or leaves the degraded mode Unclaimed. What is unclaimed is left running.
-fn show_unclaimed<N: Node, B: Book>(context: &Context<N, B>, unclaimed: &[String]) {
+fn show_unclaimed<'a, N: Node, B: Book>(
+    context: &Context<N, B>,
+    unclaimed: impl Iterator<Item = &'a Uid>,
+) {
     let mode = DegradedMode::Unclaimed;
     let shown = context
         .book
         .read(|fold| fold.node.degraded.get(&mode).cloned());
-    let detail = unclaimed.join(", ");
-    let event = match (shown, unclaimed.is_empty()) {
+    let detail = unclaimed.map(Uid::as_str).collect::<Vec<_>>().join(", ");
+    let event = match (shown, detail.is_empty()) {
         (None, false) => Event::DegradedEntered { mode, detail },
         (Some(old), false) if old != detail => Event::DegradedEntered { mode, detail },
         (Some(_), true) => Event::DegradedLeft { mode },
         _ => return,
     };
     if let Err(error) = context.book.record(event) {
-        tracing::warn!(why = %describe(&error), "unclaimed containers couldn't be written down");
+        tracing::warn!(why = %one_line(&error), "unclaimed containers couldn't be written down");
     }
 }
 

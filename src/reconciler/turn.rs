@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Superseded,
-    executor::{Context, Done, describe},
-};
+use super::{Superseded, context::Context, executor::Done};
 use crate::{
-    book::Book,
-    model::{fold::InstanceRecord, ids::Uid},
+    book::{Book, BookError},
+    error_chain::one_line,
+    model::{
+        fold::{Fold, InstanceRecord},
+        ids::Uid,
+    },
     node::Node,
     plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
 };
@@ -83,10 +84,15 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 ) -> TurnEnd {
     let mut end = TurnEnd::default();
     for _ in 0..MAX_PLANS {
+        if let Err(error) = instructions_are_durable(context, uid).await {
+            tracing::warn!(%uid, why = %one_line(&error), "its instruction isn't durable");
+            end.failed = true;
+            return end;
+        }
         let plan = match plan_of(context, uid).await {
             Ok(plan) => plan,
             Err(failure) => {
-                tracing::warn!(%uid, why = %describe(&failure), "can't be observed");
+                tracing::warn!(%uid, why = %one_line(&failure), "can't be observed");
                 end.failed = true;
                 return end;
             }
@@ -107,6 +113,19 @@ pub(super) async fn run_turn<N: Node, B: Book>(
     tracing::error!(%uid, "its plan never became empty; it is looked at again later");
     end.failed = true;
     end
+}
+
+/// Nothing is done for an instruction that a power cut could still take back. Whoever accepted
+/// it wakes us after that; here it matters for a turn that happens to come in between.
+async fn instructions_are_durable<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+) -> Result<(), BookError> {
+    let instructed = |fold: &Fold| fold.instances.get(uid).map(|r| r.instructed_seq);
+    match context.book.read(instructed) {
+        Some(seq) => context.book.durable(seq).await,
+        None => Ok(()),
+    }
 }
 
 enum Next {
@@ -136,7 +155,7 @@ async fn run_plan<N: Node, B: Book>(
             }
             Err(error) => {
                 let action = &planned.action;
-                tracing::warn!(%uid, %action, why = %describe(&error), "failed; tried again later");
+                tracing::warn!(%uid, %action, why = %one_line(&error), "failed; tried again later");
                 end.failed = true;
                 return Next::Wait;
             }

@@ -97,28 +97,36 @@ async fn running(node: &impl Node) -> ContainerId {
     id
 }
 
-async fn seen(node: &impl Node, id: &ContainerId) -> Option<ObservedContainer> {
+/// What is seen of an attempt.
+pub async fn seen(node: &impl Node, id: &ContainerId) -> Option<ObservedContainer> {
     let instance = node.observe(&id.uid).await.unwrap();
     instance.containers.get(id).cloned()
 }
 
-/// Looks until `wished` is seen.
-async fn until(
+/// Looks at an attempt until `wished` is seen, for 10 s at most.
+pub async fn until(
     node: &impl Node,
     id: &ContainerId,
     wished: impl Fn(&ObservedContainer) -> bool,
 ) -> ObservedContainer {
-    let mut last = None;
-    for _ in 0..1_000 {
-        last = seen(node, id).await;
-        if let Some(container) = &last
-            && wished(container)
-        {
-            return container.clone();
-        }
-        sleep(SOON / 1_000).await;
+    let wished = &wished;
+    let looked = || async move { seen(node, id).await.filter(wished) };
+    match eventually(looked).await {
+        Some(container) => container,
+        None => panic!("never seen, but {:?}", seen(node, id).await),
     }
-    panic!("never seen, but {last:?}");
+}
+
+/// Asks until there is an answer, for 10 s at most, with a pause of 2 ms between.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F) -> Option<T> {
+    let ends = tokio::time::Instant::now() + SOON;
+    loop {
+        let found = look().await;
+        if found.is_some() || tokio::time::Instant::now() >= ends {
+            return found;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn removed(node: &impl Node, id: &ContainerId) {

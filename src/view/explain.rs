@@ -221,8 +221,10 @@ fn why(instance: &str, found: Option<&Found<'_>>, report: Option<&StateReport>) 
             why.push_str("; its lines don't fit together, so it is looked at again");
         }
     }
-    if found.is_none() {
-        why = format!("{why}; it is long gone");
+    match found {
+        None => why.push_str("; it is long gone"),
+        Some(Found::Gone(..)) => why.push_str("; nothing of it is left on the node"),
+        Some(Found::Live(_)) => {}
     }
     why
 }

@@ -30,7 +30,7 @@ fn with_little_space_left_only_what_ends_something_is_recorded() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, RecordError::DiskFull { .. }), "{refused}");
+    assert!(matches!(refused, BookError::DiskFull { .. }), "{refused}");
     assert!(ledger.health().disk_full);
     assert!(ledger.record(intended(1, 1)).is_err());
     let destroy = Event::DestroyAccepted {

@@ -8,7 +8,7 @@ use crate::node::{Failure, ReadyImage};
 
 /// Where images come from: what the node needs of the image store.
 pub trait ImageSource: Send + Sync + 'static {
-    /// As [`Node::ensure_image`].
+    /// As [`Node::ensure_image`](crate::node::Node::ensure_image).
     fn ensure(
         &self,
         image: &str,

@@ -1,0 +1,180 @@
+//! What the turns share: where they act, where they write, and what this daemon remembers.
+//!
+//! Owns: the daemon's memory besides the journal (losing it costs a signal more, nothing else),
+//! and which degraded modes the runtime's failures and successes stand for. Must never happen
+//! here: an action.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    book::{Book, BookError},
+    error_chain::one_line,
+    intake::Intake,
+    model::{
+        ids::{ContainerId, Uid},
+        line::{DegradedMode, Event},
+        observed::{ObservedContainer, ObservedInstance, Status},
+    },
+    node::{Failure, FailureKind, Node},
+};
+
+/// How long a hung call is shown after the last one, in ms.
+const HUNG_SHOWN_MS: u64 = 60_000;
+
+/// What turns share.
+pub struct Context<N, B> {
+    /// Where containers run.
+    pub node: Arc<N>,
+    /// Where everything is written down.
+    pub book: B,
+    pub(super) intake: Arc<Intake<B>>,
+    pub(super) operations: Semaphore,
+    memory: Mutex<Memory>,
+}
+
+/// What this daemon knows besides the journal; losing it costs a signal more, nothing else.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) signalled: BTreeSet<ContainerId>,
+    pub(super) kills: BTreeMap<ContainerId, u32>,
+    held: BTreeSet<Uid>,
+    hung_at: Option<u64>,
+    awaited: BTreeMap<ContainerId, u64>,
+    unclaimed: BTreeMap<Uid, Vec<ContainerId>>,
+}
+
+impl<N: Node, B: Book> Context<N, B> {
+    /// What turns share; at most `operations` of the runtime's verbs run at once.
+    pub fn new(node: Arc<N>, book: B, intake: Arc<Intake<B>>, operations: usize) -> Self {
+        let operations = Semaphore::new(operations.max(1));
+        Self {
+            node,
+            book,
+            intake,
+            operations,
+            memory: Mutex::default(),
+        }
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts of these wait from now on; of all others they don't.
+    pub(super) fn hold(&self, uids: BTreeSet<Uid>) {
+        self.memory().held = uids;
+    }
+
+    /// What bears this node's mark and of which nothing is known, as the last survey found it.
+    #[must_use]
+    pub fn unclaimed(&self) -> BTreeMap<Uid, Vec<ContainerId>> {
+        self.memory().unclaimed.clone()
+    }
+
+    pub(super) fn set_unclaimed(&self, unclaimed: BTreeMap<Uid, Vec<ContainerId>>) {
+        self.memory().unclaimed = unclaimed;
+    }
+
+    pub(super) fn is_held(&self, uid: &Uid) -> bool {
+        self.memory().held.contains(uid)
+    }
+
+    pub(super) fn signalled(&self, uid: &Uid) -> BTreeSet<ContainerId> {
+        self.memory()
+            .signalled
+            .iter()
+            .filter(|id| id.uid == *uid)
+            .cloned()
+            .collect()
+    }
+
+    /// Since when each exit of an incarnation is awaited that its monitor hasn't told yet.
+    pub(super) fn await_exits(
+        &self,
+        uid: &Uid,
+        observed: &ObservedInstance,
+        now: u64,
+    ) -> BTreeMap<ContainerId, u64> {
+        let awaited = |c: &ObservedContainer| {
+            matches!(c.status, Status::Stopped | Status::Absent) && c.exit.is_none() && c.monitor
+        };
+        let mut memory = self.memory();
+        memory
+            .awaited
+            .retain(|id, _| id.uid != *uid || observed.containers.get(id).is_some_and(awaited));
+        for (id, _) in observed.containers.iter().filter(|(_, c)| awaited(c)) {
+            memory.awaited.entry(id.clone()).or_insert(now);
+        }
+        memory
+            .awaited
+            .iter()
+            .filter(|(id, _)| id.uid == *uid)
+            .map(|(i, up)| (i.clone(), *up))
+            .collect()
+    }
+
+    pub(super) fn forget(&self, id: &ContainerId) {
+        let mut memory = self.memory();
+        memory.signalled.remove(id);
+        memory.kills.remove(id);
+    }
+
+    /// Enters the degraded mode that a failure of the runtime stands for, once.
+    pub(super) fn runtime_fails(&self, failure: &Failure) -> Result<(), BookError> {
+        let mode = match failure.kind {
+            FailureKind::Hung => {
+                self.memory().hung_at = Some(self.book.now().up);
+                DegradedMode::RuntimeHung
+            }
+            FailureKind::ProgramMissing => DegradedMode::RuntimeMissing,
+            FailureKind::DiskFull => DegradedMode::DiskFull,
+            _ => return Ok(()),
+        };
+        if !self
+            .book
+            .read(|fold| fold.node.degraded.contains_key(&mode))
+        {
+            self.book.record(Event::DegradedEntered {
+                mode,
+                detail: one_line(failure),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the degraded modes that a success of the runtime disproves.
+    pub(super) fn runtime_works(&self) -> Result<(), BookError> {
+        self.leave(DegradedMode::RuntimeMissing)?;
+        self.leave(DegradedMode::DiskFull)
+    }
+
+    /// Leaves the degraded mode of hung calls once none has hung for a while: a call that
+    /// succeeds for one container says nothing of another.
+    pub(super) fn hung_long_ago(&self) -> Result<(), BookError> {
+        let now = self.book.now().up;
+        let quiet = self
+            .memory()
+            .hung_at
+            .is_none_or(|up| now.saturating_sub(up) >= HUNG_SHOWN_MS);
+        if quiet {
+            self.leave(DegradedMode::RuntimeHung)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn leave(&self, mode: DegradedMode) -> Result<(), BookError> {
+        if self
+            .book
+            .read(|fold| fold.node.degraded.contains_key(&mode))
+        {
+            self.book.record(Event::DegradedLeft { mode })?;
+        }
+        Ok(())
+    }
+}

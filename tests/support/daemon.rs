@@ -1,0 +1,478 @@
+//! The built daemon as a test drives it: started, killed, restarted, asked by its own command
+//! line, and removed with everything that it made.
+//!
+//! Used as `mod support { pub mod daemon; pub mod image; pub mod leaks; }`. Everything lies below
+//! `/tmp/riklet-test-<pid>-<random>`, by which tools/sweep.sh finds what a killed test left.
+//! riklet's reaper must not be started in the same test process: it reads the exit status of
+//! every child, and `Child::wait` here would never return.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the daemon is what is tested, and the reaper doesn't run here"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{image::Image, leaks};
+
+/// Generous, for the machine may be busy; nothing waits this long when all is well.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// What a program said, and how it ended.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Its exit code; 128 + n if a signal ended it.
+    pub code: i32,
+    /// Everything on stdout.
+    pub out: String,
+    /// Everything on stderr.
+    pub err: String,
+}
+
+impl Said {
+    /// Its stdout as JSON; panics with both outputs if it isn't.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A node: its directories, and the daemon if it runs.
+pub struct Daemon {
+    dir: tempfile::TempDir,
+    scheduler: Option<String>,
+    more_config: String,
+    env: Vec<(String, String)>,
+    child: Option<Child>,
+    calls: std::cell::Cell<u32>,
+}
+
+impl Daemon {
+    /// Directories and a local image (see [`image`](Self::image)), and nothing started yet. No
+    /// scheduler: `--standalone`.
+    pub fn prepare() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("riklet-test-{}-", std::process::id()))
+            .tempdir_in("/tmp")
+            .unwrap();
+        for name in ["state", "run", "manifests", "said"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Image::default()
+            .cmd(&["/bin/sh", "-c", r#"eval "$SCRIPT""#])
+            .write(&dir.path().join("image"));
+        Self {
+            dir,
+            scheduler: None,
+            more_config: String::new(),
+            env: Vec::new(),
+            child: None,
+            calls: 0.into(),
+        }
+    }
+
+    /// With this scheduler.
+    pub fn scheduler(mut self, url: &str) -> Self {
+        self.scheduler = Some(url.to_owned());
+        self
+    }
+
+    /// With more settings: TOML, tables other than `[images]` allowed.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.more_config.push_str(toml);
+        self.more_config.push('\n');
+        self
+    }
+
+    /// With a variable in the daemon's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The directory of everything.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The state dir.
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// The run dir.
+    pub fn run(&self) -> PathBuf {
+        self.dir().join("run")
+    }
+
+    /// The name by which the scheduler knows it.
+    pub fn node(&self) -> String {
+        let name = self.dir().file_name().unwrap();
+        name.to_str().unwrap().to_owned()
+    }
+
+    /// The local image; it runs its variable `SCRIPT` in a shell.
+    pub fn image(&self) -> String {
+        format!("oci:{}:img", self.dir().join("image").display())
+    }
+
+    /// A definition with one container that runs this shell text, by image and environment
+    /// alone: so it passes the real controller, which knows nothing else.
+    pub fn definition(&self, name: &str, script: &str) -> Value {
+        let env = [json!({ "name": "SCRIPT", "value": script })];
+        let container = json!({ "name": name, "image": self.image(), "env": env });
+        json!({
+            "apiVersion": "v0", "kind": "Pod", "name": name,
+            "spec": { "containers": [container], "terminationGracePeriodSeconds": 1 },
+        })
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) {
+        self.spawn();
+        let child = self.child.as_mut().unwrap();
+        if let Some(ended) = child.try_wait().unwrap() {
+            panic!("the daemon ended at once: {ended}\n{}", self.log_tail());
+        }
+        self.wait("the daemon to answer", |d| {
+            assert!(d.alive(), "the daemon ended\n{}", d.log_tail());
+            (d.cli(&["status"]).code == 0).then_some(())
+        });
+    }
+
+    /// Starts the daemon and waits for nothing.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir().join("riklet.log"))
+            .unwrap();
+        let mut command = self.command();
+        command.stderr(log.try_clone().unwrap()).stdout(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// The command that starts the daemon, with nothing said of its outputs.
+    pub fn command(&self) -> Command {
+        let config = format!(
+            "{}\n[images]\nscheduler_transports = [\"docker\", \"oci\"]\n\
+             local_transports = [\"docker\", \"oci\"]\n",
+            self.more_config
+        );
+        fs::write(self.dir().join("riklet.toml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_riklet"));
+        command.arg("run").arg("--config");
+        command.arg(self.dir().join("riklet.toml"));
+        command.arg("--node-name").arg(self.node());
+        command.arg("--state-dir").arg(self.state());
+        command.arg("--run-dir").arg(self.run());
+        command.arg("--socket").arg(self.socket());
+        let manifests = self.dir().join("manifests");
+        command.arg("--manifests-dir").arg(manifests);
+        match &self.scheduler {
+            Some(url) => command.arg("--scheduler").arg(url),
+            None => command.arg("--standalone"),
+        };
+        command.env_clear().env("PATH", path());
+        command.env("RUST_LOG", "info,riklet=debug");
+        command.envs(self.env.iter().cloned());
+        // A group of its own: Ctrl-C is for the test, which ends things in order.
+        command.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// Starts a daemon that is to end by itself, and returns what it said.
+    pub fn run_to_end(&self) -> Said {
+        self.finish(self.command())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.run().join("riklet.sock")
+    }
+
+    /// The daemon's pid.
+    pub fn pid(&self) -> i32 {
+        let child = self.child.as_ref().unwrap();
+        i32::try_from(child.id()).unwrap()
+    }
+
+    /// Does it run?
+    pub fn alive(&self) -> bool {
+        let Some(child) = &self.child else {
+            return false;
+        };
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        status.is_ok_and(|text| !text.contains("\nState:\tZ"))
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        let mut child = self.child.take().unwrap();
+        ended(&mut child, SOON).unwrap_or_else(|| {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("SIGTERM didn't end it in {SOON:?}\n{}", self.log_tail())
+        })
+    }
+
+    /// SIGKILL and a start.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.start();
+    }
+
+    /// A client command to its end.
+    pub fn cli(&self, args: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_riklet"));
+        command.args(args).env_clear().env("PATH", path());
+        command.env("RIKLET_STATE_DIR", self.state());
+        command.env("RIKLET_SOCKET", self.socket());
+        command.stdin(Stdio::null());
+        self.finish(command)
+    }
+
+    /// A client command that has to succeed.
+    pub fn ok(&self, args: &[&str]) -> Said {
+        let said = self.cli(args);
+        assert_eq!(said.code, 0, "riklet {args:?}: {said:?}");
+        said
+    }
+
+    /// `apply` of a definition, as the operator.
+    pub fn apply(&self, definition: &Value) -> Said {
+        let file = self.dir().join("said/definition.json");
+        fs::write(&file, definition.to_string()).unwrap();
+        self.ok(&["apply", "-f", file.to_str().unwrap()])
+    }
+
+    fn finish(&self, mut command: Command) -> Said {
+        self.calls.set(self.calls.get() + 1);
+        // Files, not pipes: whoever inherits them can't keep this waiting.
+        let file = |what: &str| self.dir().join(format!("said/{}.{what}", self.calls.get()));
+        let open = |what: &str| fs::File::create(file(what)).unwrap();
+        command.stdout(open("out")).stderr(open("err"));
+        let mut child = command.spawn().unwrap();
+        let status = ended(&mut child, SOON).unwrap_or_else(|| {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} didn't end in {SOON:?}")
+        });
+        let read = |what: &str| {
+            let text = fs::read_to_string(file(what)).unwrap();
+            fs::remove_file(file(what)).unwrap();
+            text
+        };
+        let by_signal = || 128 + status.signal().unwrap_or(0);
+        Said {
+            code: status.code().unwrap_or_else(by_signal),
+            out: read("out"),
+            err: read("err"),
+        }
+    }
+
+    /// The rows of `ps`, whole.
+    pub fn ps(&self) -> Vec<Value> {
+        let rows = self.ok(&["ps", "-o", "json"]).json();
+        rows.as_array().unwrap().clone()
+    }
+
+    /// The row of one instance.
+    pub fn row(&self, instance: &str) -> Option<Value> {
+        let mut rows = self.ps().into_iter();
+        rows.find(|row| row["instance"] == instance)
+    }
+
+    /// Pids of the containers by instance, of those that have any.
+    pub fn pids(&self) -> BTreeMap<String, Vec<i32>> {
+        let of = |row: &Value| -> Vec<i32> {
+            let containers = row["containers"].as_array().unwrap().iter();
+            let pids = containers.filter_map(|c| c["pid"].as_i64());
+            pids.map(|pid| i32::try_from(pid).unwrap()).collect()
+        };
+        let rows = self.ps();
+        let rows = rows.iter().map(|row| {
+            let instance = row["instance"].as_str().unwrap().to_owned();
+            (instance, of(row))
+        });
+        rows.filter(|(_, pids)| !pids.is_empty()).collect()
+    }
+
+    /// `status -o json`.
+    pub fn status(&self) -> Value {
+        self.ok(&["status", "-o", "json"]).json()
+    }
+
+    /// `plan -o json`: the instances with something to do.
+    pub fn plan(&self) -> Vec<Value> {
+        let plan = self.ok(&["plan", "-o", "json"]).json();
+        plan["instances"].as_array().unwrap().clone()
+    }
+
+    /// Text of an instance's log.
+    pub fn logs(&self, instance: &str) -> String {
+        self.ok(&["logs", instance]).out
+    }
+
+    /// Waits until the instance is in this state; returns its row.
+    pub fn until(&self, instance: &str, state: &str) -> Value {
+        self.wait(&format!("{instance} to be {state}"), |d| {
+            d.row(instance).filter(|row| row["state"] == state)
+        })
+    }
+
+    /// Waits until a look gives something; panics with the daemon's last words otherwise.
+    pub fn wait<T>(&self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.wait_within(SOON, what, look)
+    }
+
+    /// The same, within this time.
+    pub fn wait_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut look: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            assert!(
+                began.elapsed() < limit,
+                "not within {limit:?}: {what}\n{}",
+                self.log_tail()
+            );
+            thread::sleep(Duration::from_millis(40));
+        }
+    }
+
+    /// Every whole line of every segment there is, in order, read without riklet's code.
+    pub fn lines(&self) -> Vec<Value> {
+        leaks::journal_lines(&self.state())
+    }
+
+    /// What of this node is left on the machine; empty once every instance is destroyed. Images
+    /// and the last logs are kept on purpose.
+    pub fn leaks(&self) -> Vec<String> {
+        leaks::left(self.dir(), &self.state(), &self.run(), self.child_pid())
+    }
+
+    /// Waits until nothing is left.
+    pub fn until_nothing_is_left(&self) {
+        let began = Instant::now();
+        loop {
+            let left = self.leaks();
+            if left.is_empty() {
+                return;
+            }
+            let late = began.elapsed() > SOON;
+            assert!(!late, "left: {left:#?}\n{}", self.log_tail());
+            thread::sleep(Duration::from_millis(40));
+        }
+    }
+
+    fn child_pid(&self) -> Option<i32> {
+        self.child.as_ref().map(|_| self.pid())
+    }
+
+    /// The end of the daemon's log.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read(self.dir().join("riklet.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn remove_everything(&mut self) -> Vec<String> {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/teardown.sh");
+        let mut command = Command::new("/bin/bash");
+        command.arg(script).arg(self.state()).arg(self.run());
+        command.stdin(Stdio::null());
+        let said = self.finish(command);
+        let mut left = if said.code == 0 {
+            Vec::new()
+        } else {
+            vec![format!("teardown.sh: {said:?}")]
+        };
+        left.extend(leaks::outside(self.dir(), &self.state(), None));
+        left
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "the end of the daemon's log, and {}:",
+                self.dir().join("riklet.log").display()
+            );
+            eprintln!("{}", self.log_tail());
+        }
+        let left = self.remove_everything();
+        if !left.is_empty() {
+            eprintln!("teardown left: {left:#?}");
+            assert!(thread::panicking(), "teardown left: {left:#?}");
+        }
+        if std::env::var_os("RIKLET_TEST_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+        }
+    }
+}
+
+/// Sends a signal, by name, to a process that this test started or that its daemon did.
+pub fn signal(pid: i32, name: &str) {
+    assert!(pid > 1, "not a process of a test: {pid}");
+    let status = Command::new("/bin/kill")
+        .args([&format!("-{name}"), "--", &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success(), "kill -{name} {pid}");
+}
+
+/// Does this process run (a zombie doesn't)?
+pub fn process_runs(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|text| !text.contains("\nState:\tZ"))
+}
+
+/// Waits for a child's end, at most so long.
+fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let began = Instant::now();
+    while began.elapsed() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+}
