@@ -7,6 +7,8 @@
 
 mod judge;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
@@ -52,7 +54,7 @@ pub enum Verdict {
 pub struct Intake<B> {
     book: B,
     /// One judgement at a time: what it reads must still hold when its line is written.
-    turn: tokio::sync::Mutex<()>,
+    turn: Mutex<()>,
     transports: TransportPolicy,
     draw: fn() -> Uid,
 }
@@ -63,7 +65,7 @@ impl<B: Book> Intake<B> {
     pub fn new(book: B, transports: TransportPolicy, draw: fn() -> Uid) -> Self {
         Self {
             book,
-            turn: tokio::sync::Mutex::new(()),
+            turn: Mutex::new(()),
             transports,
             draw,
         }
@@ -75,19 +77,40 @@ impl<B: Book> Intake<B> {
     /// # Errors
     /// Nothing can be written down, so nothing was accepted.
     pub async fn submit(&self, instruction: &Instruction) -> Result<Verdict, BookError> {
+        let (verdict, seq) = self.take(instruction)?;
+        self.settle(seq).await?;
+        Ok(verdict)
+    }
+
+    /// Judges an instruction and writes down what it comes to, in the order of the calls. It is
+    /// accepted only once [`Intake::settle`] has returned for the line's seq, if there is one.
+    ///
+    /// # Errors
+    /// Nothing can be written down, so nothing was accepted.
+    pub fn take(&self, instruction: &Instruction) -> Result<(Verdict, Option<Seq>), BookError> {
         let uid = (self.draw)();
-        let (verdict, seq) = {
-            let _turn = self.turn.lock().await;
-            let judgement = self
-                .book
-                .read(|fold| judge(fold, instruction, &self.transports, uid));
-            self.write(judgement, instruction)?
-        };
+        let _turn = self.turn();
+        let judgement = self
+            .book
+            .read(|fold| judge(fold, instruction, &self.transports, uid));
+        self.write(judgement, instruction)
+    }
+
+    /// Waits until the line is durable and in the store. Many may wait at once: they share one
+    /// sync.
+    ///
+    /// # Errors
+    /// The disk failed to keep the line.
+    pub async fn settle(&self, seq: Option<Seq>) -> Result<(), BookError> {
         if let Some(seq) = seq {
             self.book.durable(seq).await?;
             self.book.stored(seq).await;
         }
-        Ok(verdict)
+        Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the creates that waited for their id's destruction. Returns what was begun.
@@ -95,13 +118,19 @@ impl<B: Book> Intake<B> {
     /// # Errors
     /// Nothing can be written down; they go on waiting.
     pub async fn begin_waiting(&self) -> Result<Vec<Uid>, BookError> {
-        let _turn = self.turn.lock().await;
-        let mut begun = Vec::new();
+        let (begun, last) = self.take_waiting()?;
+        self.settle(last).await?;
+        Ok(begun)
+    }
+
+    fn take_waiting(&self) -> Result<(Vec<Uid>, Option<Seq>), BookError> {
+        let _turn = self.turn();
         let waiting: Vec<_> = self.book.read(|fold| {
             fold.waiting()
                 .map(|(id, queued)| (id.clone(), queued.clone()))
                 .collect()
         });
+        let (mut begun, mut last) = (Vec::new(), None);
         for (instance, queued) in waiting {
             let uid = (self.draw)();
             let recorded = self.book.record(Event::Accepted {
@@ -112,10 +141,10 @@ impl<B: Book> Intake<B> {
                 spec: Box::new((*queued.spec).clone()),
                 warnings: Vec::new(),
             })?;
-            self.book.durable(recorded.seq).await?;
+            last = Some(recorded.seq);
             begun.push(uid);
         }
-        Ok(begun)
+        Ok((begun, last))
     }
 
     /// Writes down that an instruction was refused because too many wait already.
@@ -126,6 +155,7 @@ impl<B: Book> Intake<B> {
         let uid = (self.draw)();
         let message = "too many instructions wait on this node; place it again later".to_owned();
         let reason = Reason::Error;
+        let _turn = self.turn();
         let judgement = self
             .book
             .read(|fold| refuse_for(fold, instruction, uid, reason, message));

@@ -76,6 +76,8 @@ pub(super) struct Core {
     /// What the store hasn't got yet.
     pub(super) dirty: BTreeSet<Piece>,
     pub(super) all_dirty: bool,
+    /// The seq that the store was last given.
+    pub(super) offered: Seq,
     /// Somebody waits for a receipt up to there.
     pub(super) wanted: Seq,
     pub(super) snapshot_wanted: bool,
@@ -132,7 +134,10 @@ impl Shared {
         let all = want == Want::All || core.all_dirty;
         let dirty = std::mem::take(&mut core.dirty);
         core.all_dirty = false;
-        if !all && dirty.is_empty() {
+        // A line that changes nothing is applied, too: somebody may wait for that.
+        let seq = core.fold.seq;
+        let former = std::mem::replace(&mut core.offered, seq);
+        if !all && dirty.is_empty() && former == seq {
             return None;
         }
         let identity = core.writer.identity();
@@ -149,7 +154,7 @@ impl Shared {
                 .collect()
         };
         Some(Changes {
-            seq: core.fold.seq,
+            seq,
             all,
             pieces,
             owner,

@@ -155,6 +155,7 @@ fn assemble(
         pending: VecDeque::new(),
         dirty: found.dirty.unwrap_or_default(),
         all_dirty,
+        offered: 0,
         wanted: 0,
         snapshot_wanted: loaded.segments >= SEGMENTS_WITHOUT_SNAPSHOT
             || loaded

@@ -49,6 +49,8 @@ pub fn after_exit(
         // riklet ended it, and not because it was to end.
         (Some(Reason::Replacing | Reason::NodeDrained), _) => return (Some(now.up), 0),
         (_, RestartPolicy::Always) => true,
+        // Its code says how the shutdown ended it, not that its work is done.
+        (Some(Reason::NodeRebooted), RestartPolicy::OnFailure) => true,
         (_, RestartPolicy::OnFailure) => !succeeded,
         (_, RestartPolicy::Never) => false,
     };
@@ -61,13 +63,14 @@ pub fn after_exit(
     ) {
         return (Some(now.up), 0);
     }
-    let ran = container
-        .started
-        .map_or(0, |(_, up)| now.up.saturating_sub(up));
+    // Another boot's clock says nothing of how long it ran.
+    let started = container.started.filter(|_| container.boot == now.boot);
+    let ran = started.map_or(0, |(_, up)| now.up.saturating_sub(up));
     let level = if ran >= RESET_MS {
         0
     } else {
         container.backoff
     };
-    (Some(now.up + delay(level)), level + 1)
+    let next_up = now.up.saturating_add(delay(level));
+    (Some(next_up), level.saturating_add(1))
 }

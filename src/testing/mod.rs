@@ -5,6 +5,7 @@
 pub mod builders;
 pub mod contract;
 pub mod fake_node;
+pub mod lines;
 pub mod memory_book;
 pub mod real_world;
 pub mod scheduler;

@@ -60,7 +60,9 @@ impl Fold {
         let former = self.instances.get(uid);
         let reported = former.and_then(|r| r.reported.clone());
         let report = match event {
-            Event::Removed { .. } => StateReport::plain(State::Terminated),
+            // What isn't there can't end, nor end twice.
+            Event::Removed { .. } if former.is_some() => StateReport::plain(State::Terminated),
+            Event::Removed { .. } => return None,
             // Neither is news of the instance.
             Event::Acknowledged { .. } | Event::Queued { .. } => return None,
             _ => {
@@ -79,22 +81,17 @@ impl Fold {
     /// Takes a line. Returns the pieces that it changed, for the store.
     pub fn apply(&mut self, line: &Line) -> Vec<Piece> {
         self.seq = line.seq;
-        let mut changed = vec![Piece::Node];
-        self.node.apply(line);
-        if let Event::Boot {} = line.event {
-            let elapsed_from = self.node.last_up;
-            for (uid, record) in &mut self.instances {
-                transition::reboot(record, elapsed_from, &line.moment);
-                changed.push(Piece::Instance(uid.clone()));
-            }
+        let mut changed = Vec::new();
+        let ran_until = self.node.last_up;
+        if self.node.apply(line) {
+            changed.push(Piece::Node);
         }
-        // A new segment's header is the first line after a reboot, before `boot`: it must not
-        // hide how far the delays of the former boot had run.
-        if !matches!(
-            line.event,
-            Event::SegmentHeader { .. } | Event::SegmentSealed {}
-        ) {
-            self.node.last_up = line.moment.up;
+        if let Event::Boot {} = line.event {
+            for (uid, record) in &mut self.instances {
+                if transition::reboot(record, ran_until, &line.moment) {
+                    changed.push(Piece::Instance(uid.clone()));
+                }
+            }
         }
         if let Some(uid) = line.event.uid() {
             self.apply_to_instance(uid, line, &mut changed);
@@ -103,17 +100,17 @@ impl Fold {
     }
 
     fn apply_to_instance(&mut self, uid: &Uid, line: &Line, changed: &mut Vec<Piece>) {
-        changed.push(Piece::Instance(uid.clone()));
         if let Some(report) = &line.state {
             self.push_state(uid, line, report.clone(), changed);
         }
         match &line.event {
             Event::Removed { .. } => self.bury(uid, line, changed),
             Event::Acknowledged { through, .. } => {
-                changed.push(Piece::Outbox(uid.clone()));
                 let gone = !self.instances.contains_key(uid);
-                if let Some(outbox) = self.outboxes.get_mut(uid) {
-                    outbox.acknowledge(*through);
+                if let Some(outbox) = self.outboxes.get_mut(uid)
+                    && outbox.acknowledge(*through)
+                {
+                    changed.push(Piece::Outbox(uid.clone()));
                     if gone && outbox.entries.is_empty() {
                         self.outboxes.remove(uid);
                     }
@@ -124,8 +121,12 @@ impl Fold {
                 let Some(mut record) = transition::begin(former, event, &line.moment) else {
                     return;
                 };
+                changed.push(Piece::Instance(uid.clone()));
                 transition::apply(&mut record, event, &line.moment);
                 record.last_seq = line.seq;
+                if event.is_instruction() {
+                    record.instructed_seq = line.seq;
+                }
                 if let Event::Accepted { instance, .. } = event
                     && self.tombstones.remove(instance).is_some()
                 {
@@ -180,6 +181,7 @@ impl Fold {
         let Some(record) = self.instances.remove(uid) else {
             return;
         };
+        changed.push(Piece::Instance(uid.clone()));
         // Everything of it may have been acknowledged before (it completed).
         if self.outboxes.get(uid).is_some_and(|o| o.entries.is_empty()) {
             self.outboxes.remove(uid);
@@ -199,23 +201,19 @@ impl Fold {
             },
         );
         let oldest = line.moment.at.as_millisecond() - TOMBSTONE_AGE_MS;
-        while let Some((id, _)) = self
-            .tombstones
-            .iter()
-            .min_by_key(|(_, t)| t.seq)
-            .filter(|(_, t)| t.at.as_millisecond() < oldest)
-            .or_else(|| {
-                let over = self.tombstones.len() > MAX_TOMBSTONES;
-                self.tombstones
-                    .iter()
-                    .min_by_key(|(_, t)| t.seq)
-                    .filter(|_| over)
-            })
-        {
-            let id = id.clone();
-            changed.push(Piece::Tombstone(id.clone()));
+        while let Some(id) = self.tombstone_to_drop(oldest) {
             self.tombstones.remove(&id);
+            changed.push(Piece::Tombstone(id));
         }
+    }
+
+    /// The oldest tombstone, if it is too old or they are too many. One that holds a create is
+    /// kept until that has begun, for it was accepted.
+    fn tombstone_to_drop(&self, oldest: i64) -> Option<InstanceId> {
+        let over = self.tombstones.len() > MAX_TOMBSTONES;
+        let idle = self.tombstones.iter().filter(|(_, t)| t.queued.is_none());
+        let (id, tombstone) = idle.min_by_key(|(_, t)| t.seq)?;
+        (over || tombstone.at.as_millisecond() < oldest).then(|| id.clone())
     }
 
     /// The live incarnation of an id, if there is one.

@@ -78,22 +78,33 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// Takes what a line says of the node. A line of an instance changes nothing here.
-    pub(super) fn apply(&mut self, line: &Line) {
+    /// Takes what a line says of the node. Is anything of it different by that?
+    pub(super) fn apply(&mut self, line: &Line) -> bool {
+        let said = self.apply_event(line);
+        // A new segment's header is the first line after a reboot, before `boot`: it must not
+        // hide how far the delays of the former boot had run.
+        let segments = matches!(
+            line.event,
+            Event::SegmentHeader { .. } | Event::SegmentSealed {}
+        );
+        let later = !segments && set(&mut self.last_up, line.moment.up);
+        said || later
+    }
+
+    fn apply_event(&mut self, line: &Line) -> bool {
         match &line.event {
-            Event::SegmentHeader { node, .. } => self.uid = Some(node.clone()),
+            Event::SegmentHeader { node, .. } => set(&mut self.uid, Some(node.clone())),
             Event::Boot {} | Event::DaemonStarted { .. } => {
-                self.boot.clone_from(&line.moment.boot);
+                set(&mut self.boot, line.moment.boot.clone())
             }
-            Event::NodeStopping {} => self.stopping_boot = Some(line.moment.boot.clone()),
-            Event::Drained {} => self.drained = true,
-            Event::Uncordoned {} => self.drained = false,
+            Event::NodeStopping {} => set(&mut self.stopping_boot, Some(line.moment.boot.clone())),
+            Event::Drained {} => set(&mut self.drained, true),
+            Event::Uncordoned {} => set(&mut self.drained, false),
             Event::DegradedEntered { mode, detail } => {
-                self.degraded.insert(*mode, detail.clone());
+                let former = self.degraded.insert(*mode, detail.clone());
+                former.as_ref() != Some(detail)
             }
-            Event::DegradedLeft { mode } => {
-                self.degraded.remove(mode);
-            }
+            Event::DegradedLeft { mode } => self.degraded.remove(mode).is_some(),
             Event::Refused {
                 instance,
                 source,
@@ -112,8 +123,15 @@ impl NodeRecord {
                 if self.refused.len() > MAX_REFUSALS {
                     self.refused.pop_front();
                 }
+                true
             }
-            _ => {}
+            _ => false,
         }
     }
+}
+
+fn set<T: PartialEq>(slot: &mut T, value: T) -> bool {
+    let differs = *slot != value;
+    *slot = value;
+    differs
 }

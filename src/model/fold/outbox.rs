@@ -63,13 +63,15 @@ impl Outbox {
         }
     }
 
-    /// The scheduler has everything up to and with `through`.
-    pub fn acknowledge(&mut self, through: Seq) {
+    /// The scheduler has everything up to and with `through`. Is that news?
+    pub fn acknowledge(&mut self, through: Seq) -> bool {
+        let waiting = self.entries.len();
         while self.entries.front().is_some_and(|e| e.seq <= through) {
             self.acknowledged = self.entries.pop_front();
         }
         if self.entries.is_empty() {
             self.gap = 0;
         }
+        self.entries.len() < waiting
     }
 }

@@ -6,6 +6,7 @@ use super::record::{
     ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
 };
 use crate::model::{
+    definition::MAX_CONTAINERS,
     ids::{ContainerId, InstanceId},
     line::{Event, Exit, Intent, Moment},
     phase::Phase,
@@ -57,6 +58,7 @@ pub(super) fn begin(
         images: std::collections::BTreeMap::new(),
         reported: None,
         uncertain: false,
+        instructed_seq: 0,
         last_seq: 0,
     })
 }
@@ -70,6 +72,8 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             warnings,
             ..
         } => {
+            // An incarnation begins once.
+            record.uncertain |= record.spec.is_some() || record.refusal.is_some();
             record.warnings.clone_from(warnings);
             take_definition(record, definition, spec);
         }
@@ -133,7 +137,7 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
         } => {
             let image = record.images.entry(image.clone()).or_default();
             image.snapshot = None;
-            image.failures += 1;
+            image.failures = image.failures.saturating_add(1);
             image.retry_up = Some(*retry_up);
             image.message = Some(message.clone());
         }
@@ -174,7 +178,7 @@ fn apply_to_container(record: &mut InstanceRecord, event: &Event, moment: &Momen
                 let error = Some(message.clone());
                 end(c, container, &Exit::default(), error, moment);
                 c.next_up = Some(*retry_up);
-                c.backoff += 1;
+                c.backoff = c.backoff.saturating_add(1);
             }
         }
         Event::Exited {
@@ -240,6 +244,11 @@ fn step<'a>(
 
 fn intend(record: &mut InstanceRecord, intent: &Intent, moment: &Moment) {
     let n = usize::from(intent.container.n);
+    if n >= MAX_CONTAINERS {
+        // No definition has so many; there is nothing that it could be the attempt of.
+        record.uncertain = true;
+        return;
+    }
     if record.containers.len() <= n {
         record
             .containers
@@ -271,7 +280,7 @@ fn intend(record: &mut InstanceRecord, intent: &Intent, moment: &Moment) {
         snapshot: intent.snapshot.clone(),
         grace_seconds: grace,
         restarts: if same_generation {
-            former.restarts + u32::from(restarted)
+            former.restarts.saturating_add(u32::from(restarted))
         } else {
             0
         },
@@ -310,16 +319,23 @@ fn removed(record: &mut InstanceRecord, id: &ContainerId) {
     };
 }
 
-/// The node came up anew: its uptime counts from 0, so delays that were left count anew.
-pub(super) fn reboot(record: &mut InstanceRecord, former_up: u64, moment: &Moment) {
-    let anew = |up: u64| moment.up + up.saturating_sub(former_up).min(MAX_DELAY_AFTER_REBOOT_MS);
+/// The node came up anew: its uptime counts from 0, so delays that were left count anew. Is
+/// anything different by that?
+pub(super) fn reboot(record: &mut InstanceRecord, former_up: u64, moment: &Moment) -> bool {
+    let mut differs = false;
+    let mut anew = |up: &mut u64| {
+        let left = up.saturating_sub(former_up);
+        let then = moment
+            .up
+            .saturating_add(left.min(MAX_DELAY_AFTER_REBOOT_MS));
+        differs |= std::mem::replace(up, then) != then;
+    };
     for c in &mut record.containers {
-        c.next_up = c.next_up.map(anew);
-        if let Some(stop) = &mut c.stop {
-            stop.deadline_up = anew(stop.deadline_up);
-        }
+        c.next_up.iter_mut().for_each(&mut anew);
+        let deadlines = c.stop.iter_mut().map(|stop| &mut stop.deadline_up);
+        deadlines.for_each(&mut anew);
     }
-    for image in record.images.values_mut() {
-        image.retry_up = image.retry_up.map(anew);
-    }
+    let retries = record.images.values_mut().flat_map(|i| &mut i.retry_up);
+    retries.for_each(&mut anew);
+    differs
 }
