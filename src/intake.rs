@@ -11,8 +11,9 @@ use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
     model::{
-        ids::{Seq, Uid},
-        instruction::Instruction,
+        fold::Queued,
+        ids::{InstanceId, Seq, Uid},
+        instruction::{Ask, Instruction},
         line::Event,
         state::Reason,
     },
@@ -78,6 +79,12 @@ impl<B: Book> Intake<B> {
         let uid = (self.draw)();
         let (verdict, seq) = {
             let _turn = self.turn.lock().await;
+            if let (Ask::Destroy { .. }, Ok(id)) =
+                (&instruction.ask, judge::instance_id(instruction))
+            {
+                // A create of this id may still wait to begin: the destroy is meant for it, too.
+                self.begin(|waiting| *waiting == id)?;
+            }
             let judgement = self
                 .book
                 .read(|fold| judge(fold, instruction, &self.transports, uid));
@@ -96,13 +103,22 @@ impl<B: Book> Intake<B> {
     /// Nothing can be written down; they go on waiting.
     pub async fn begin_waiting(&self) -> Result<Vec<Uid>, BookError> {
         let _turn = self.turn.lock().await;
-        let mut begun = Vec::new();
+        let begun = self.begin(|_| true)?;
+        if let Some((_, seq)) = begun.last() {
+            self.book.durable(*seq).await?;
+        }
+        Ok(begun.into_iter().map(|(uid, _)| uid).collect())
+    }
+
+    /// Writes down that waiting creates begin: those of the ids that are `due`.
+    fn begin(&self, due: impl Fn(&InstanceId) -> bool) -> Result<Vec<(Uid, Seq)>, BookError> {
         let waiting: Vec<_> = self.book.read(|fold| {
             fold.waiting()
+                .filter(|(id, _)| due(id))
                 .map(|(id, queued)| (id.clone(), queued.clone()))
                 .collect()
         });
-        for (instance, queued) in waiting {
+        let begin = |(instance, queued): (InstanceId, Queued)| {
             let uid = (self.draw)();
             let recorded = self.book.record(Event::Accepted {
                 uid: uid.clone(),
@@ -112,10 +128,9 @@ impl<B: Book> Intake<B> {
                 spec: Box::new((*queued.spec).clone()),
                 warnings: Vec::new(),
             })?;
-            self.book.durable(recorded.seq).await?;
-            begun.push(uid);
-        }
-        Ok(begun)
+            Ok((uid, recorded.seq))
+        };
+        waiting.into_iter().map(begin).collect()
     }
 
     /// Writes down that an instruction was refused because too many wait already.

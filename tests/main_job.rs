@@ -59,7 +59,14 @@ async fn what_is_placed_runs_and_what_is_destroyed_leaves_nothing() {
 
     // What is looked for afterwards is there now, and is seen.
     let there = daemon.leaks().join("\n");
-    for what in ["process ", "mount ", "netns ", "cgroup ", "state/pods/", "run/runc/"] {
+    for what in [
+        "process ",
+        "mount ",
+        "netns ",
+        "cgroup ",
+        "state/pods/",
+        "run/runc/",
+    ] {
         assert!(there.contains(what), "no {what:?} in {there}");
     }
 
