@@ -32,20 +32,21 @@ demo: build ## the whole story in under a minute: crash, adopt, restart, rebuild
 	@tools/demo.sh
 
 lint: ## format, clippy, dependencies
-	cargo fmt --check
-	cargo clippy --locked --all-targets $(FEATURES) -- -D warnings
-	@tools/deny.sh
+	@tools/stage.sh format cargo fmt --check
+	@tools/stage.sh clippy cargo clippy --locked --all-targets $(FEATURES) -- -D warnings
+	@tools/stage.sh dependencies tools/deny.sh
 
 doc: ## target/doc/riklet/index.html; a broken link is an error
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items $(FEATURES)
+	@RUSTDOCFLAGS="-D warnings" tools/stage.sh documentation \
+		cargo doc --locked --no-deps --lib $(FEATURES)
 
+# By cargo-nextest where it is installed, else by cargo test; both have to pass. nextest is the
+# better one here, for it gives each test a process of its own: a daemon's child subreaper, its
+# reaper and its signal mask belong to a process, so under cargo test the tests of one program
+# share them, and one that hangs takes the others with it. (.config/nextest.toml bounds each test,
+# and lets those that load the machine run one by one.) TEST_RUNNER=cargo asks for cargo test.
 test: ## everything that CI checks: set-up, lint, docs, and every test, on real containers
-	@tools/setup.sh test
-	@MAKE_GOAL=test tools/preflight.sh
-	@tools/sweep.sh
-	@$(MAKE) lint doc
-	cargo test --locked $(FEATURES)
-	@echo "make test: all passed"
+	@FEATURES="$(FEATURES)" tools/test.sh
 
 bench: ## start times, beside plain runc
 	@tools/setup.sh run

@@ -106,6 +106,7 @@ struct Agent {
 impl Agent {
     fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
         let book = ground.ledger.clone();
+        say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
@@ -127,13 +128,20 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop_work);
         let arrivals = inbox.arrivals();
-        let (link, session) =
-            start_session(config, &book, inbox, samples, &waker, stop_link.clone());
+        let (link, session) = start_session(
+            config,
+            &book,
+            Arc::clone(&inbox),
+            samples,
+            &waker,
+            stop_link.clone(),
+        );
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
             context,
             waker: waker.clone(),
+            inbox: Arc::clone(&inbox),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
@@ -141,7 +149,13 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
-        tokio::spawn(tend::tend(book.clone(), link, waker, stop_work.clone()));
+        tokio::spawn(tend::tend(
+            book.clone(),
+            link,
+            inbox,
+            waker,
+            stop_work.clone(),
+        ));
         let serving = api::serve(socket, desk, stop_intake.clone());
         let api = tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -183,6 +197,17 @@ impl Agent {
         closed
             .unwrap_or(Err(BookError::Closed))
             .map_err(AgentError::Close)
+    }
+}
+
+/// Settings that are part of the contract and have nothing behind them yet must not be silent.
+fn say_what_is_not_there_yet(config: &Config) {
+    if let Some(address) = config.http {
+        tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
+    }
+    if config.manifests_dir.is_dir() {
+        let dir = config.manifests_dir.display();
+        tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
 }
 

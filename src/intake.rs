@@ -7,11 +7,12 @@
 
 mod judge;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
     model::{
-        fold::Queued,
         ids::{InstanceId, Seq, Uid},
         instruction::{Ask, Instruction},
         line::Event,
@@ -53,7 +54,7 @@ pub enum Verdict {
 pub struct Intake<B> {
     book: B,
     /// One judgement at a time: what it reads must still hold when its line is written.
-    turn: tokio::sync::Mutex<()>,
+    turn: Mutex<()>,
     transports: TransportPolicy,
     draw: fn() -> Uid,
 }
@@ -64,7 +65,7 @@ impl<B: Book> Intake<B> {
     pub fn new(book: B, transports: TransportPolicy, draw: fn() -> Uid) -> Self {
         Self {
             book,
-            turn: tokio::sync::Mutex::new(()),
+            turn: Mutex::new(()),
             transports,
             draw,
         }
@@ -76,25 +77,44 @@ impl<B: Book> Intake<B> {
     /// # Errors
     /// Nothing can be written down, so nothing was accepted.
     pub async fn submit(&self, instruction: &Instruction) -> Result<Verdict, BookError> {
+        let (verdict, seq) = self.take(instruction)?;
+        self.settle(seq).await?;
+        Ok(verdict)
+    }
+
+    /// Judges an instruction and writes down what it comes to, in the order of the calls. It is
+    /// accepted only once [`Intake::settle`] has returned for the line's seq, if there is one.
+    ///
+    /// # Errors
+    /// Nothing can be written down, so nothing was accepted.
+    pub fn take(&self, instruction: &Instruction) -> Result<(Verdict, Option<Seq>), BookError> {
         let uid = (self.draw)();
-        let (verdict, seq) = {
-            let _turn = self.turn.lock().await;
-            if let (Ask::Destroy { .. }, Ok(id)) =
-                (&instruction.ask, judge::instance_id(instruction))
-            {
-                // A create of this id may still wait to begin: the destroy is meant for it, too.
-                self.begin(|waiting| *waiting == id)?;
-            }
-            let judgement = self
-                .book
-                .read(|fold| judge(fold, instruction, &self.transports, uid));
-            self.write(judgement, instruction)?
-        };
+        let _turn = self.turn();
+        if let (Ask::Destroy { .. }, Ok(id)) = (&instruction.ask, judge::instance_id(instruction)) {
+            // A create of this id may still wait to begin: the destroy is meant for it, too.
+            self.begin(|waiting| *waiting == id)?;
+        }
+        let judgement = self
+            .book
+            .read(|fold| judge(fold, instruction, &self.transports, uid));
+        self.write(judgement, instruction)
+    }
+
+    /// Waits until the line is durable and in the store. Many may wait at once: they share one
+    /// sync.
+    ///
+    /// # Errors
+    /// The disk failed to keep the line.
+    pub async fn settle(&self, seq: Option<Seq>) -> Result<(), BookError> {
         if let Some(seq) = seq {
             self.book.durable(seq).await?;
             self.book.stored(seq).await;
         }
-        Ok(verdict)
+        Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the creates that waited for their id's destruction. Returns what was begun.
@@ -102,23 +122,27 @@ impl<B: Book> Intake<B> {
     /// # Errors
     /// Nothing can be written down; they go on waiting.
     pub async fn begin_waiting(&self) -> Result<Vec<Uid>, BookError> {
-        let _turn = self.turn.lock().await;
-        let begun = self.begin(|_| true)?;
-        if let Some((_, seq)) = begun.last() {
-            self.book.durable(*seq).await?;
-        }
-        Ok(begun.into_iter().map(|(uid, _)| uid).collect())
+        let (begun, last) = {
+            let _turn = self.turn();
+            self.begin(|_| true)?
+        };
+        self.settle(last).await?;
+        Ok(begun)
     }
 
     /// Writes down that waiting creates begin: those of the ids that are `due`.
-    fn begin(&self, due: impl Fn(&InstanceId) -> bool) -> Result<Vec<(Uid, Seq)>, BookError> {
+    fn begin(
+        &self,
+        due: impl Fn(&InstanceId) -> bool,
+    ) -> Result<(Vec<Uid>, Option<Seq>), BookError> {
         let waiting: Vec<_> = self.book.read(|fold| {
             fold.waiting()
                 .filter(|(id, _)| due(id))
                 .map(|(id, queued)| (id.clone(), queued.clone()))
                 .collect()
         });
-        let begin = |(instance, queued): (InstanceId, Queued)| {
+        let (mut begun, mut last) = (Vec::new(), None);
+        for (instance, queued) in waiting {
             let uid = (self.draw)();
             let recorded = self.book.record(Event::Accepted {
                 uid: uid.clone(),
@@ -128,9 +152,10 @@ impl<B: Book> Intake<B> {
                 spec: Box::new((*queued.spec).clone()),
                 warnings: Vec::new(),
             })?;
-            Ok((uid, recorded.seq))
-        };
-        waiting.into_iter().map(begin).collect()
+            last = Some(recorded.seq);
+            begun.push(uid);
+        }
+        Ok((begun, last))
     }
 
     /// Writes down that an instruction was refused because too many wait already.
@@ -141,6 +166,7 @@ impl<B: Book> Intake<B> {
         let uid = (self.draw)();
         let message = "too many instructions wait on this node; place it again later".to_owned();
         let reason = Reason::Error;
+        let _turn = self.turn();
         let judgement = self
             .book
             .read(|fold| refuse_for(fold, instruction, uid, reason, message));

@@ -6,34 +6,43 @@ cd "$(dirname "$0")/.."
 MAKE_GOAL=run tools/preflight.sh
 
 scene=run state=state run=.run bin=${CARGO_TARGET_DIR:-target}/debug
-mkdir -p "$state" "$run"
 # shellcheck source=tools/scene.sh
 . tools/scene.sh
+mkdir -p "$state" "$run"
+one_at_a_time "$run/make-run.lock"
+end_leftovers
 if rk status >/dev/null 2>&1; then
-    fail "a daemon already runs here." "Ctrl-C it where make run was started, or: make clean-run"
+    fail "a daemon that make run did not start runs on state/ (pid $(cat state/lock))." \
+        "stop that one first"
 fi
-tools/make-image.sh "$run/image"
+tools/make-image.sh "$run/image" 8>&-
 render_workloads
 : >"$run/riklet.log"
 
 leave() {
-    trap - EXIT INT TERM
+    local code=$?
+    trap - EXIT
+    trap '' INT TERM HUP
     end_daemon
     end_scheduler
+    if [ "$code" != 0 ]; then
+        printf '\nrun: failed, so daemon and scheduler are stopped. To begin anew: make clean-run\n' >&2
+        exit "$code"
+    fi
     cat <<END
 
 Stopped the daemon and the scheduler. The containers live on: SIGTERM to a node agent is for
 upgrades. Now, with the daemon dead:
 
-  $bin/riklet state log --state-dir $state      what happened, line by line
-  $bin/riklet explain hello --state-dir $state  why hello is as it is
-  less $state/README.md                          what each file is
-  make run                                       the containers are adopted, same pids
-  make clean-run                                 ends them and forgets everything
+  $bin/riklet state log --state-dir $state       what happened, line by line
+  $bin/riklet explain hello --state-dir $state   why hello is as it is
+  less $state/README.md                            what each file is
+  make run                                        the containers are adopted, same pids
+  make clean-run                                  ends them and forgets everything
 END
 }
 trap leave EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' INT TERM HUP
 
 say "The scheduler, then the daemon"
 start_scheduler
@@ -50,28 +59,47 @@ say "Its log"
 wait_for 10 "hello to print three lines" has_logged hello 3
 show logs --tail 3 hello
 
-say "Its metrics, and the node's"
-show top
+say "Its metrics, and the node's, as the scheduler has them"
+metrics='.event == "instance" and .instance == "hello" and (.metrics.containers | length > 0)'
+wait_for 20 "metrics of hello" has_received "$metrics"
+received "$metrics" | tail -n 1 | jq -r '.metrics.containers[] |
+    "\(.name): cpu \(.cpu.usage_ns / 1e6 | round) ms so far, memory \(.memory.usage / 1024 | round) KiB, \(.pids) processes"'
+received '.event == "node"' | tail -n 1 | jq -r '.metrics |
+    "the node: cpu \(.cpu.free | round) % of \(.cpu.total) cores free, memory \(.memory.free / 1048576 | round) of \(.memory.total / 1048576 | round) MiB free\(.disks[] | ", \(.disk_name) \(.free / 1073741824 | round) of \(.total / 1073741824 | round) GiB free")"'
 
 cat <<END
 
-It runs. In another shell:
+It runs. In another shell of this directory:
 
   alias riklet="$bin/riklet"; export RIKLET_SOCKET=$socket RIKLET_STATE_DIR=$state
-  riklet ps | describe hello | logs -f hello | exec hello -- ps | status | events -f
-  echo create $run/workloads/web.json web > $run/scheduler.in      the scheduler places another
-  cp $run/workloads/once.json $run/manifests/                    a file is a source too
-  echo destroy hello > $run/scheduler.in                          and takes one away
-  kill -9 $daemon_pid                                               riklet dies; hello doesn't
+  riklet ps | describe hello | logs -f hello | explain hello | status | events -f
+  echo create $run/workloads/web.json web > $run/scheduler.in    the scheduler places another
+  echo destroy hello > $run/scheduler.in                        and takes one away
+  riklet apply -f $run/workloads/env.json                       so can you, without it
+  kill -9 \$(cut -d' ' -f1 $run/riklet.pid)                     riklet dies; hello doesn't
 
 Ctrl-C stops the daemon and the scheduler.
 END
 
+# Is make still there, and has it not been told to end? A SIGINT to make alone (not to the
+# terminal's whole group) reaches no recipe: make waits for this script, with its handler
+# for SIGINT (bit 2 of the caught signals) taken down.
+maker_waits() {
+    local caught
+    caught=$(awk '/^SigCgt:/ { print $2 }' "/proc/$PPID/status" 2>/dev/null) || return 1
+    [ "$made_by_make" = no ] || [ $((16#${caught: -8} & 2)) != 0 ]
+}
+made_by_make=no
+[ "$(cat "/proc/$PPID/comm")" != make ] || made_by_make=yes
+
 # Until Ctrl-C, or until the daemon ends by itself.
-while alive "$daemon_pid"; do wait "$daemon_pid" || true; done
-if [ -e "$run/riklet.pid" ]; then
-    daemon_pid=''
-    echo
-    echo "The daemon has ended. Its last words, from $run/riklet.log:"
+while alive "$daemon_pid"; do
+    maker_waits || exit 0
+    sleep 0.3
+done
+daemon_pid=''
+printf '\nThe daemon has ended; make run again adopts what it ran.\n'
+if [ -s "$run/riklet.log" ]; then
+    echo "Its last words, from $run/riklet.log:"
     tail -n 5 "$run/riklet.log"
 fi

@@ -1,25 +1,35 @@
 # shellcheck shell=bash
 # What run.sh and demo.sh share: starting and ending a scheduler and a daemon, and waiting.
 # Sourced with these set: scene (for messages), state, run (directories), bin (the built
-# programs' directory).
+# programs' directory). File descriptor 8 is the scene's lock; no child gets it.
 #
 # Must never happen here: a wait without a bound, or a signal to a process not started here.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# shellcheck source=tools/processes.sh
+. tools/processes.sh
 socket=$run/riklet.sock
-# riklet takes an unknown RIKLET_ variable for a misspelt setting.
-unset RIKLET_ALLOW_SKIP
+# A setting of the caller's shell would point the clients elsewhere; and riklet takes an unknown
+# RIKLET_ variable for a misspelt setting.
+unset "${!RIKLET_@}"
 scheduler_pid='' daemon_pid=''
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 fail() {
     printf '\n%s: %s\n' "$scene" "$1" >&2
-    printf '  %s\n' "${@:2}" >&2
+    [ $# = 1 ] || printf '  %s\n' "${@:2}" >&2
     for log in "$run/riklet.log" "$run/scheduler.log"; do
         [ -s "$log" ] || continue
         printf '  the end of %s:\n' "$log" >&2
         tail -n 15 "$log" | sed 's/^/    /' >&2
     done
     exit 1
+}
+
+# one_at_a_time FILE: holds the scene's lock until this script ends, however it ends.
+one_at_a_time() {
+    mkdir -p "$(dirname "$1")"
+    exec 8>"$1"
+    flock -n 8 || fail "another make $scene runs in this checkout." "end that one first"
 }
 
 # The example workloads with the local image in the place of the registry's, and their directory.
@@ -33,7 +43,7 @@ render_workloads() {
 }
 
 # A client command of riklet against this scene's daemon.
-rk() { RIKLET_STATE_DIR=$state RIKLET_SOCKET=$socket "$bin/riklet" "$@"; }
+rk() { RIKLET_STATE_DIR=$state RIKLET_SOCKET=$socket "$bin/riklet" "$@" 8>&-; }
 
 # Shows a command as a reader would type it, then runs it.
 show() {
@@ -52,8 +62,6 @@ wait_for() {
         sleep 0.1
     done
 }
-alive() { [ -d "/proc/$1" ] && ! grep -q '^State:\sZ' "/proc/$1/status"; }
-not_alive() { ! alive "$1"; }
 
 # Has an instance's log at least so many lines?
 has_logged() { [ "$(rk logs "$1" | wc -l)" -ge "$2" ]; }
@@ -71,10 +79,8 @@ free_port() {
     printf '%s' "$port"
 }
 
-# pid and start time, so that clean-run.sh can't take another process for it.
-write_pid() { awk -v pid="$2" '{ sub(/.*\) /, ""); print pid, $20 }' "/proc/$2/stat" >"$run/$1.pid"; }
-
-# The example scheduler; its commands go into $run/scheduler.in.
+# The example scheduler; its commands go into $run/scheduler.in, all that it receives and sends
+# is in $run/record.jsonl.
 start_scheduler() {
     port=$(free_port 4995)
     rm -f "$run/scheduler.in"
@@ -82,42 +88,43 @@ start_scheduler() {
     # Held open both ways, so that the scheduler never sees the end of its input.
     exec 7<>"$run/scheduler.in"
     # A session of its own: Ctrl-C is for this script, which ends things in order.
-    setsid "$bin/examples/scheduler" --listen "127.0.0.1:$port" \
-        <&7 >"$run/scheduler.log" 2>&1 7>&- &
+    setsid "$bin/examples/scheduler" --listen "127.0.0.1:$port" --record "$run/record.jsonl" \
+        <&7 >"$run/scheduler.log" 2>&1 7>&- 8>&- &
     scheduler_pid=$!
+    # Without a job bash has nothing to say about its end.
+    disown
+    record_process "$run/scheduler.pid" "$scheduler_pid"
     wait_for 10 "the scheduler to listen on port $port" port_answers "$port"
-    write_pid scheduler "$scheduler_pid"
 }
 order() { printf '%s\n' "$*" >&7; }
+# received JQ_CONDITION: what the scheduler has received so far, one JSON object a line.
+received() { jq -c "select($1)" "$run/record.jsonl"; }
+has_received() { [ -n "$(received "$1")" ]; }
 
 start_daemon() {
     mkdir -p "$run/manifests"
-    setsid "$bin/riklet" run --config tools/run.toml --node-name "$scene" \
+    setsid "$bin/riklet" run --config tools/run.toml --node-name node-1 \
         --scheduler "http://127.0.0.1:$port" --state-dir "$state" --run-dir "$run" \
-        --socket "$socket" --manifests-dir "$run/manifests" >>"$run/riklet.log" 2>&1 </dev/null 7>&- &
+        --socket "$socket" --manifests-dir "$run/manifests" \
+        >>"$run/riklet.log" 2>&1 </dev/null 7>&- 8>&- &
     daemon_pid=$!
-    write_pid riklet "$daemon_pid"
+    disown
+    record_process "$run/riklet.pid" "$daemon_pid"
     wait_for 20 "the daemon to answer on $socket" rk status
 }
 
-# end PID [SIGNAL]: signals a process started here and waits for its end.
-end() {
-    local pid=$1 until=$((SECONDS + 15))
-    [ -n "$pid" ] || return 0
-    kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
-    while alive "$pid"; do
-        [ "$SECONDS" -lt "$until" ] || { kill -KILL "$pid" 2>/dev/null; break; }
-        sleep 0.05
-    done
-    wait "$pid" 2>/dev/null || true
-}
 end_daemon() {
-    end "$daemon_pid" "${1:-TERM}"
+    end_process "$daemon_pid" "${1:-TERM}"
     daemon_pid=''
     rm -f "$run/riklet.pid"
 }
 end_scheduler() {
-    end "$scheduler_pid"
+    end_process "$scheduler_pid"
     scheduler_pid=''
     rm -f "$run/scheduler.pid"
+}
+# What a killed make run or make demo left alive.
+end_leftovers() {
+    end_recorded "$run/riklet.pid"
+    end_recorded "$run/scheduler.pid"
 }

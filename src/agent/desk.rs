@@ -5,14 +5,15 @@ use std::{sync::Arc, time::Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::inbox::Inbox;
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
-    book::Book,
+    book::{Book, BookError},
     intake::{Intake, Verdict},
     ledger::Ledger,
     model::{
         definition::{self, Strictness},
-        ids::Source,
+        ids::{ContainerId, Source, Uid},
         instruction::{Ask, Instruction},
         line::Event,
     },
@@ -21,6 +22,7 @@ use crate::{
     session::Link,
     view::{
         self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, Secrets, StatusView,
+        Unclaimed,
     },
 };
 
@@ -30,6 +32,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) intake: Arc<Intake<Ledger>>,
     pub(super) context: Arc<Context<N, Ledger>>,
     pub(super) waker: Waker,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
     pub(super) node_name: String,
@@ -47,8 +50,38 @@ impl<N: Node> AgentDesk<N> {
             pid: Some(std::process::id()),
             since: Some(self.since),
             durable_seq: self.book.durable_seq(),
+            unclaimed: self.unclaimed(),
+            forgotten: self.forgotten(),
             ..Live::default()
         }
+    }
+
+    fn unclaimed(&self) -> Vec<Unclaimed> {
+        let unclaimed = self.context.unclaimed().into_iter();
+        let view = |(uid, containers): (Uid, Vec<ContainerId>)| Unclaimed {
+            uid: uid.to_string(),
+            instance: None,
+            containers: containers.iter().map(ToString::to_string).collect(),
+        };
+        unclaimed.map(view).collect()
+    }
+
+    /// The scheduler's instances that it hasn't named since the link was last lost: it may have
+    /// forgotten them, and can't destroy what it has forgotten.
+    fn forgotten(&self) -> usize {
+        if !self.link.borrow().is_registered() {
+            return 0;
+        }
+        let heard = self.inbox.heard();
+        self.book.read(|fold| {
+            let theirs = fold
+                .instances
+                .values()
+                .filter(|r| r.source == Source::Scheduler);
+            theirs
+                .filter(|r| !heard.contains(r.instance.as_str()))
+                .count()
+        })
     }
 
     fn link_view(&self, now: Timestamp) -> LinkView {
@@ -77,7 +110,7 @@ impl<N: Node> AgentDesk<N> {
             })
     }
 
-    fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
+    async fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
         let already = self.book.read(|fold| fold.node.drained) == drained;
         if !already {
             let event = if drained {
@@ -85,12 +118,12 @@ impl<N: Node> AgentDesk<N> {
             } else {
                 Event::Uncordoned {}
             };
-            self.book
-                .record(event)
-                .map_err(|source| DeskError::Failed {
-                    tried: "the order could not be written down".to_owned(),
-                    source: Box::new(source),
-                })?;
+            let unwritten = |source: BookError| DeskError::Failed {
+                tried: "the order could not be written down".to_owned(),
+                source: Box::new(source),
+            };
+            let recorded = self.book.record(event).map_err(unwritten)?;
+            self.book.durable(recorded.seq).await.map_err(unwritten)?;
             self.waker.wake(Wake::Everything);
         }
         Ok(Drained { drained, already })
@@ -228,10 +261,10 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn drain(&self) -> Result<Drained, DeskError> {
-        self.cordon(true)
+        self.cordon(true).await
     }
 
     async fn uncordon(&self) -> Result<Drained, DeskError> {
-        self.cordon(false)
+        self.cordon(false).await
     }
 }

@@ -1,8 +1,11 @@
 //! The scheduler's instructions on their way to the intake.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -11,7 +14,10 @@ use crate::{
     error_chain::one_line,
     intake::{Intake, Verdict},
     ledger::Ledger,
-    model::instruction::Instruction,
+    model::{
+        ids::{Seq, Uid},
+        instruction::Instruction,
+    },
     reconciler::{Wake, Waker},
     session,
 };
@@ -25,6 +31,7 @@ pub(super) struct Inbox {
     /// Destroys for ids of which nothing is known: they go to the first ready worker, whoever
     /// owns the instance (design section 9, rule 2).
     pub(super) unknown_destroys: AtomicU64,
+    heard: Mutex<BTreeSet<String>>,
 }
 
 impl Inbox {
@@ -35,7 +42,30 @@ impl Inbox {
             waker,
             arrivals,
             unknown_destroys: AtomicU64::new(0),
+            heard: Mutex::default(),
         }
+    }
+
+    /// Ids that the scheduler has named since the link was last lost: of the others it may know
+    /// nothing any more (design section 9, rule 7).
+    pub(super) fn heard(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits beside the next instructions until this one is durable, so that many share a sync.
+    fn settle(&self, instance: String, uid: Uid, seq: Option<Seq>) {
+        let (intake, waker) = (Arc::clone(&self.intake), self.waker.clone());
+        tokio::spawn(async move {
+            match intake.settle(seq).await {
+                Ok(()) => {
+                    tracing::info!(instance, %uid, seq, "accepted");
+                    waker.wake(Wake::Instructed(uid));
+                }
+                Err(error) => {
+                    tracing::error!(instance, why = one_line(&error), "could not be accepted");
+                }
+            }
+        });
     }
 
     /// Counts what has come.
@@ -48,14 +78,16 @@ impl session::Inbox for Inbox {
     async fn submit(&self, instruction: Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
         let instance: String = instruction.instance.escape_debug().take(128).collect();
-        match self.intake.submit(&instruction).await {
-            Ok(Verdict::Accepted { uid, seq }) => {
-                tracing::info!(instance, %uid, seq, "accepted");
-                self.waker.wake(Wake::Instructed(uid));
+        self.heard().insert(instance.clone());
+        match self.intake.take(&instruction) {
+            Ok((Verdict::Accepted { uid, .. }, seq)) => self.settle(instance, uid, seq),
+            Ok((Verdict::Unchanged { why }, _)) => {
+                tracing::debug!(instance, why, "nothing to do");
             }
-            Ok(Verdict::Unchanged { why }) => tracing::debug!(instance, why, "nothing to do"),
-            Ok(Verdict::Refused { message, .. }) => tracing::warn!(instance, message, "refused"),
-            Ok(Verdict::NotFound) => {
+            Ok((Verdict::Refused { message, .. }, _)) => {
+                tracing::warn!(instance, message, "refused");
+            }
+            Ok((Verdict::NotFound, _)) => {
                 self.unknown_destroys.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(instance, "a destroy of nothing that is known here");
             }

@@ -1,10 +1,11 @@
 //! Keeps an eye on what the ledger and the link are like: degraded modes are entered and left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use crate::{
     book::Book,
     error_chain::one_line,
@@ -21,6 +22,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) async fn tend(
     book: Ledger,
     mut link: watch::Receiver<Link>,
+    inbox: Arc<Inbox>,
     waker: Waker,
     stop: CancellationToken,
 ) {
@@ -45,6 +47,9 @@ pub(super) async fn tend(
                     Link::Lost { why, .. } => Some(why.clone()),
                     _ => None,
                 };
+                if lost.is_some() {
+                    inbox.heard().clear();
+                }
                 show(&book, DegradedMode::SchedulerLost, lost, false);
             }
         }

@@ -413,6 +413,19 @@ impl Event {
         }
     }
 
+    /// Is this what an instruction came to?
+    #[must_use]
+    pub fn is_instruction(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted { .. }
+                | Self::Replaced { .. }
+                | Self::Queued { .. }
+                | Self::DestroyAccepted { .. }
+                | Self::Refused { .. }
+        )
+    }
+
     /// The line's kind as it is written.
     #[must_use]
     pub fn kind(&self) -> &'static str {

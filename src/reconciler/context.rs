@@ -45,6 +45,7 @@ pub(super) struct Memory {
     held: BTreeSet<Uid>,
     hung_at: Option<u64>,
     awaited: BTreeMap<ContainerId, u64>,
+    unclaimed: BTreeMap<Uid, Vec<ContainerId>>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -67,6 +68,16 @@ impl<N: Node, B: Book> Context<N, B> {
     /// Starts of these wait from now on; of all others they don't.
     pub(super) fn hold(&self, uids: BTreeSet<Uid>) {
         self.memory().held = uids;
+    }
+
+    /// What bears this node's mark and of which nothing is known, as the last survey found it.
+    #[must_use]
+    pub fn unclaimed(&self) -> BTreeMap<Uid, Vec<ContainerId>> {
+        self.memory().unclaimed.clone()
+    }
+
+    pub(super) fn set_unclaimed(&self, unclaimed: BTreeMap<Uid, Vec<ContainerId>>) {
+        self.memory().unclaimed = unclaimed;
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {

@@ -1,6 +1,6 @@
 //! Looking at everything at once: the resync, and what `plan` shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{context::Context, turn::plan_of};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
     let known: BTreeSet<Uid> = context
         .book
         .read(|fold| fold.instances.keys().cloned().collect());
-    let mut unclaimed = Vec::new();
+    let mut unclaimed = BTreeMap::new();
     let mut due = Vec::new();
     for uid in known
         .iter()
@@ -39,12 +39,19 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
             Ok(plan) if plan.wake_up.is_some_and(|up| up <= context.book.now().up) => {
                 due.push(uid.clone());
             }
-            Ok(_) if !known.contains(uid) => unclaimed.push(uid.to_string()),
+            Ok(_) if !known.contains(uid) => {
+                let containers = seen
+                    .instances
+                    .get(uid)
+                    .map(|i| i.containers.keys().cloned());
+                unclaimed.insert(uid.clone(), containers.into_iter().flatten().collect());
+            }
             Ok(_) => {}
             Err(_) => due.push(uid.clone()),
         }
     }
-    show_unclaimed(context, &unclaimed);
+    show_unclaimed(context, unclaimed.keys());
+    context.set_unclaimed(unclaimed);
     if let Err(error) = context.hung_long_ago() {
         tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
@@ -52,13 +59,16 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
 }
 
 /// Enters or leaves the degraded mode Unclaimed. What is unclaimed is left running.
-fn show_unclaimed<N: Node, B: Book>(context: &Context<N, B>, unclaimed: &[String]) {
+fn show_unclaimed<'a, N: Node, B: Book>(
+    context: &Context<N, B>,
+    unclaimed: impl Iterator<Item = &'a Uid>,
+) {
     let mode = DegradedMode::Unclaimed;
     let shown = context
         .book
         .read(|fold| fold.node.degraded.get(&mode).cloned());
-    let detail = unclaimed.join(", ");
-    let event = match (shown, unclaimed.is_empty()) {
+    let detail = unclaimed.map(Uid::as_str).collect::<Vec<_>>().join(", ");
+    let event = match (shown, detail.is_empty()) {
         (None, false) => Event::DegradedEntered { mode, detail },
         (Some(old), false) if old != detail => Event::DegradedEntered { mode, detail },
         (Some(_), true) => Event::DegradedLeft { mode },

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Superseded, context::Context, executor::Done};
 use crate::{
-    book::Book,
+    book::{Book, BookError},
     error_chain::one_line,
-    model::{fold::InstanceRecord, ids::Uid},
+    model::{
+        fold::{Fold, InstanceRecord},
+        ids::Uid,
+    },
     node::Node,
     plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
 };
@@ -81,6 +84,11 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 ) -> TurnEnd {
     let mut end = TurnEnd::default();
     for _ in 0..MAX_PLANS {
+        if let Err(error) = instructions_are_durable(context, uid).await {
+            tracing::warn!(%uid, why = %one_line(&error), "its instruction isn't durable");
+            end.failed = true;
+            return end;
+        }
         let plan = match plan_of(context, uid).await {
             Ok(plan) => plan,
             Err(failure) => {
@@ -105,6 +113,19 @@ pub(super) async fn run_turn<N: Node, B: Book>(
     tracing::error!(%uid, "its plan never became empty; it is looked at again later");
     end.failed = true;
     end
+}
+
+/// Nothing is done for an instruction that a power cut could still take back. Whoever accepted
+/// it wakes us after that; here it matters for a turn that happens to come in between.
+async fn instructions_are_durable<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+) -> Result<(), BookError> {
+    let instructed = |fold: &Fold| fold.instances.get(uid).map(|r| r.instructed_seq);
+    match context.book.read(instructed) {
+        Some(seq) => context.book.durable(seq).await,
+        None => Ok(()),
+    }
 }
 
 enum Next {

@@ -296,7 +296,7 @@ pub(crate) fn sizes(source: &Source) -> Vec<Violation> {
 fn size(lines: usize, usual: usize, allowed: Option<usize>) -> Option<String> {
     match allowed {
         Some(_) if lines <= usual => Some(format!(
-            "{lines} lines, and needs no exception in tests/layers/tables.rs any more"
+            "{lines} lines, so its exception in tests/layers/tables.rs has to go"
         )),
         _ if lines > allowed.unwrap_or(usual) => Some(format!(
             "{lines} lines without tests, and {} are allowed",

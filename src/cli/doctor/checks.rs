@@ -190,9 +190,12 @@ fn disk(state_dir: &Path) -> Check {
     let Ok(stat) = statvfs(&dir) else {
         return Check::fail(NAME, format!("{} can't be looked at", dir.display()), mend);
     };
-    #[allow(clippy::useless_conversion)] // Of another width on 32 bit machines.
+    #[allow(
+        clippy::useless_conversion,
+        reason = "of another width on 32 bit machines"
+    )]
     let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
-    #[allow(clippy::useless_conversion)]
+    #[allow(clippy::useless_conversion, reason = "as above")]
     let inodes = u64::from(stat.files_available());
     let has_inodes = stat.files() > 0;
     let found = format!("{} MiB free for {}", free >> 20, state_dir.display());

@@ -124,6 +124,9 @@ impl Fold {
                 changed.push(Piece::Instance(uid.clone()));
                 transition::apply(&mut record, event, &line.moment);
                 record.last_seq = line.seq;
+                if event.is_instruction() {
+                    record.instructed_seq = line.seq;
+                }
                 if let Event::Accepted { instance, .. } = event
                     && self.tombstones.remove(instance).is_some()
                 {

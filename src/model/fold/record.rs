@@ -183,6 +183,10 @@ pub struct InstanceRecord {
     /// A line about it made no sense after the lines before: look before deciding.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+    /// Seq of the last line that an instruction about it came to: nothing is done before that is
+    /// durable.
+    #[serde(default)]
+    pub instructed_seq: Seq,
     /// Seq of its last line.
     pub last_seq: Seq,
 }
