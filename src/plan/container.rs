@@ -8,7 +8,7 @@ use super::{
     stop::plan_stop,
 };
 use crate::model::{
-    fold::{ContainerRecord, InstanceRecord},
+    fold::{ContainerRecord, Desired, InstanceRecord},
     ids::{ContainerId, Position},
     line::{Exit, Moment},
     observed::{ObservedContainer, ObservedInstance, Status},
@@ -74,7 +74,7 @@ impl Turn<'_> {
         why: &str,
         plan: &mut InstancePlan,
     ) {
-        let (next_up, backoff) = if self.record.desired == crate::model::fold::Desired::Gone {
+        let (next_up, backoff) = if self.record.desired == Desired::Gone {
             (None, 0)
         } else {
             backoff::after_exit(self.record, container, &exit, self.now)
@@ -102,6 +102,8 @@ pub(super) fn plan_strays(turn: &Turn<'_>, living: bool, plan: &mut InstancePlan
         let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
         let why = if id.attempt < known {
             "a later attempt has superseded it"
+        } else if turn.record.desired == Desired::Gone {
+            "its instance is to be gone"
         } else if lives {
             // Begun by a daemon whose journal lost its end. It is left alone, and
             // `next_attempt` refuses to start another beside it.
