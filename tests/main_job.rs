@@ -4,44 +4,153 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test; clippy knows only #[test] functions as such"
+    clippy::print_stdout,
+    reason = "a test that says what it measured; clippy knows only #[test] functions as such"
 )]
 
 mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod strace;
 }
 
-use std::net::SocketAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use riklet::testing::scheduler::{Core, Event, Manners, Scheduler};
-use support::daemon::{Daemon, SOON};
+use serde_json::{Value, json};
+use support::{
+    daemon::{Daemon, SOON, process_runs, signal},
+    strace::Strace,
+};
 
 /// Says hello, then waits for SIGTERM.
 const SERVE: &str = r#"trap "exit 0" TERM; echo hello; sleep 1000000 & wait"#;
+
+/// The same, and exits with 37 at SIGUSR1, with 0 at SIGUSR2.
+const OBEY: &str =
+    r#"trap "exit 0" TERM USR2; trap "exit 37" USR1; echo ran; sleep 1000000 & wait"#;
 
 async fn scheduler(manners: Manners) -> Scheduler {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Scheduler::start(any, manners).await.unwrap()
 }
 
-/// (instance, status name, reason) of every instance state that arrived since event `from`.
-fn states(core: &Core, from: usize) -> Vec<(String, String)> {
+/// A state as it arrived.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    instance: String,
+    status: String,
+    reason: String,
+    exit_code: Option<i32>,
+    seq: u64,
+}
+
+/// Every instance state that arrived since event `from`.
+fn seen(core: &Core, from: usize) -> Vec<Seen> {
     let (events, _) = core.events(from);
     let state = |event| match event {
         Event::Instance {
-            instance, status, ..
-        } => Some((instance, status)),
+            instance,
+            status,
+            reason,
+            exit_code,
+            seq,
+            ..
+        } => Some(Seen {
+            instance,
+            status,
+            reason,
+            exit_code,
+            seq,
+        }),
         _ => None,
     };
     events.into_iter().filter_map(state).collect()
 }
 
+/// The statuses of one instance, each named once where it was sent again with its metrics.
+fn story(scheduler: &Scheduler, instance: &str) -> Vec<String> {
+    let mut seen = scheduler.look(|core| seen(core, 0));
+    seen.retain(|s| s.instance == instance);
+    seen.dedup_by_key(|s| s.seq);
+    seen.into_iter().map(|s| s.status).collect()
+}
+
+fn next_event(scheduler: &Scheduler) -> usize {
+    scheduler.look(|core| core.events(usize::MAX).1)
+}
+
 async fn until_state(scheduler: &Scheduler, instance: &str, status: &str) {
     let what = format!("{instance} to be {status}");
-    let seen = |core: &Core| (core.instances.get(instance)?.status == status).then_some(());
-    scheduler.wait(&what, SOON, seen).await.unwrap();
+    let is = |core: &Core| (core.instances.get(instance)?.status == status).then_some(());
+    scheduler.wait(&what, SOON, is).await.unwrap();
+}
+
+async fn until_terminated(scheduler: &Scheduler, instance: &str) {
+    let what = format!("TERMINATED of {instance}");
+    let gone = |core: &Core| core.terminated.contains_key(instance).then_some(());
+    scheduler.wait(&what, SOON, gone).await.unwrap();
+}
+
+/// Waits until the scheduler has acknowledged all there is to send and the node says so.
+fn until_all_is_acknowledged(daemon: &Daemon) {
+    daemon.wait("a link without backlog", |d| {
+        let status = d.status();
+        let linked = status["link"]["state"] == "registered";
+        (linked && status["unacknowledged"] == 0).then_some(())
+    });
+}
+
+fn assert_no_rule_was_broken(scheduler: &Scheduler) {
+    let violations = scheduler.look(|core| core.violations.clone());
+    assert!(violations.is_empty(), "{violations:#?}");
+    assert_eq!(scheduler.look(|core| core.destroyed_back), 0);
+    assert_eq!(scheduler.look(|core| core.placed_again), 0);
+}
+
+/// The one container's pid.
+fn pid(daemon: &Daemon, instance: &str) -> i32 {
+    daemon.wait(&format!("a pid of {instance}"), |d| {
+        Some(*d.pids().get(instance)?.first()?)
+    })
+}
+
+/// The definition with this restart policy.
+fn with_policy(mut definition: Value, policy: &str) -> String {
+    definition["spec"]["restartPolicy"] = json!(policy);
+    definition.to_string()
+}
+
+fn lines_of_kind(daemon: &Daemon, kind: &str) -> Vec<Value> {
+    let mut lines = daemon.lines();
+    lines.retain(|line| line["kind"] == kind);
+    lines
+}
+
+fn last_seq(daemon: &Daemon) -> u64 {
+    daemon.lines().last().unwrap()["seq"].as_u64().unwrap()
+}
+
+/// Lines after this seq that carry a state.
+fn states_since(daemon: &Daemon, seq: u64) -> Vec<Value> {
+    let mut lines = daemon.lines();
+    lines.retain(|line| line["seq"].as_u64() > Some(seq) && line["state"].is_string());
+    lines
+}
+
+/// Until this life of the daemon starts what it found exited: what comes after that is no longer
+/// held back by anything.
+fn until_hold_is_lifted(daemon: &Daemon) {
+    daemon.wait("starts to begin", |d| {
+        d.log().contains("starts begin").then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,9 +183,563 @@ async fn what_is_placed_runs_and_what_is_destroyed_leaves_nothing() {
     let gone = |core: &Core| core.terminated.contains_key("web-1").then_some(());
     scheduler.wait("TERMINATED", SOON, gone).await.unwrap();
     daemon.until_nothing_is_left();
-    let of = |(_, status): (String, String)| status;
-    let order: Vec<_> = scheduler.look(|core| states(core, 0).into_iter().map(of).collect());
-    assert_eq!(order, ["CREATING", "RUNNING", "DESTROYING", "TERMINATED"]);
-    let violations = scheduler.look(|core| core.violations.clone());
-    assert!(violations.is_empty(), "{violations:#?}");
+    let order = ["CREATING", "RUNNING", "DESTROYING", "TERMINATED"];
+    assert_eq!(story(&scheduler, "web-1"), order);
+    let terminated = |s: &Seen| s.status == "TERMINATED";
+    let count = scheduler.look(|core| seen(core, 0).into_iter().filter(terminated).count());
+    assert_eq!(count, 1, "TERMINATED goes once");
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// Fifty instances, SIGKILL, restart. Returns daemon and scheduler, with all of them running.
+async fn fifty_through_a_crash(manners: Manners) -> (Daemon, Scheduler) {
+    let scheduler = scheduler(manners).await;
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    let began = Instant::now();
+    for n in 0..50 {
+        let definition = daemon.definition("web", SERVE).to_string();
+        scheduler
+            .create(&format!("web-{n:02}"), &definition)
+            .unwrap();
+    }
+    let all_run = |core: &Core| {
+        let running = core.instances.values().filter(|i| i.status == "RUNNING");
+        (running.count() == 50).then_some(())
+    };
+    let limit = Duration::from_secs(60);
+    scheduler.wait("50 RUNNING", limit, all_run).await.unwrap();
+    println!("{manners:?}: 50 ran after {:?}", began.elapsed());
+    until_all_is_acknowledged(&daemon);
+    let (pids, lines) = (daemon.pids(), last_seq(&daemon));
+    assert_eq!(pids.len(), 50);
+    let last: BTreeMap<String, u64> = scheduler.look(|core| {
+        let of = |(id, i): (&String, &_)| (id.clone(), acknowledged(i));
+        core.instances.iter().map(of).collect()
+    });
+
+    let from = next_event(&scheduler);
+    daemon.kill9();
+    assert!(pids.values().flatten().all(|pid| process_runs(*pid)));
+    let began = Instant::now();
+    daemon.start();
+    println!(
+        "{manners:?}: answers {:?} after the restart",
+        began.elapsed()
+    );
+    let again = |core: &Core| {
+        let sent: BTreeSet<_> = seen(core, from).into_iter().map(|s| s.instance).collect();
+        (sent.len() == 50).then_some(())
+    };
+    scheduler
+        .wait("every state again", SOON, again)
+        .await
+        .unwrap();
+    until_hold_is_lifted(&daemon);
+    until_all_is_acknowledged(&daemon);
+    assert_eq!(daemon.pids(), pids, "same pids");
+    assert!(daemon.plan().is_empty(), "{:?}", daemon.plan());
+    assert_eq!(states_since(&daemon, lines), Vec::<Value>::new());
+    for state in scheduler.look(|core| seen(core, from)) {
+        assert_eq!(state.status, "RUNNING", "{state:?}");
+        assert_eq!(state.seq, last[&state.instance], "{state:?}");
+    }
+    assert_no_rule_was_broken(&scheduler);
+    (daemon, scheduler)
+}
+
+fn acknowledged(instance: &riklet::testing::scheduler::InstanceView) -> u64 {
+    instance.acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_containers_keep_their_pids_across_sigkill_and_are_destroyed_once() {
+    let (mut daemon, scheduler) = fifty_through_a_crash(Manners::Kind).await;
+    for n in 0..50 {
+        scheduler.destroy(&format!("web-{n:02}")).unwrap();
+    }
+    // Somewhere in the middle of them.
+    let some = |core: &Core| (core.terminated.len() >= 5).then_some(());
+    scheduler.wait("some TERMINATED", SOON, some).await.unwrap();
+    daemon.kill9();
+    let (recorded, from) = (recorded_as_terminated(&daemon), next_event(&scheduler));
+    assert!(recorded.len() >= 4, "{recorded:?}");
+    daemon.start();
+    let all = |core: &Core| (core.terminated.len() == 50).then_some(());
+    let limit = Duration::from_secs(60);
+    scheduler.wait("50 TERMINATED", limit, all).await.unwrap();
+    daemon.until_nothing_is_left();
+    until_all_is_acknowledged(&daemon);
+    for state in scheduler.look(|core| seen(core, from)) {
+        assert!(!recorded.contains(&state.instance), "once more: {state:?}");
+    }
+    // One may have been on its way when the daemon died: nobody knew of its acknowledgement.
+    let terminated = |s: &Seen| s.status == "TERMINATED";
+    let count = scheduler.look(|core| seen(core, 0).into_iter().filter(terminated).count());
+    assert!((50..=51).contains(&count), "{count} TERMINATED for 50");
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// Instances whose TERMINATED is acknowledged as far as the journal knows.
+fn recorded_as_terminated(daemon: &Daemon) -> BTreeSet<String> {
+    let (lines, mut recorded) = (daemon.lines(), BTreeSet::new());
+    for line in lines.iter().filter(|line| line["state"] == "Terminated") {
+        let (uid, seq) = (&line["uid"], line["seq"].as_u64());
+        let of = |l: &&Value| l["uid"] == *uid;
+        let mine = || lines.iter().filter(of);
+        let acknowledges = |l: &Value| l["kind"] == "acknowledged" && l["through"].as_u64() >= seq;
+        if mine().any(acknowledges) {
+            let mut names = mine().filter_map(|l| l["instance"].as_str());
+            recorded.insert(names.next().unwrap().to_owned());
+        }
+    }
+    recorded
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_containers_keep_their_pids_under_the_real_schedulers_manners() {
+    let (daemon, scheduler) = fifty_through_a_crash(Manners::LikeRik).await;
+    // It has forgotten where they are; the operator may destroy one all the same.
+    daemon.ok(&["delete", "--force", "web-07"]);
+    daemon.wait("web-07 to be gone", |d| {
+        d.row("web-07").is_none().then_some(())
+    });
+    assert_eq!(daemon.pids().len(), 49);
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// What befalls the database while the daemon is dead.
+const LOSSES: &[(&str, fn(&Path))] = &[
+    ("removed", |db| fs::remove_dir_all(db).unwrap()),
+    ("an empty directory", |db| {
+        fs::remove_dir_all(db).unwrap();
+        fs::create_dir(db).unwrap();
+    }),
+    ("files without content", |db| overwrite_files(db, b"")),
+    ("garbage", |db| {
+        overwrite_files(db, &b"\x17garbage\xff".repeat(40_000));
+    }),
+    ("a newer schema", write_newer_schema),
+];
+
+fn overwrite_files(dir: &Path, bytes: &[u8]) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            overwrite_files(&path, bytes);
+        } else {
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "plays the riklet that comes after this one"
+)]
+fn write_newer_schema(db: &Path) {
+    let sled = sled::open(db).unwrap();
+    let meta = sled.get("meta").unwrap().unwrap();
+    let mut meta: Value = serde_json::from_slice(&meta).unwrap();
+    meta["schema"] = json!(meta["schema"].as_u64().unwrap() + 1);
+    meta["what_this_riklet_cannot_know"] = json!(true);
+    sled.insert("meta", serde_json::to_vec(&meta).unwrap())
+        .unwrap();
+    sled.flush().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loss_of_the_database_disturbs_nothing() {
+    let scheduler = scheduler(Manners::Kind).await;
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    for id in ["a", "b", "c"] {
+        let definition = daemon.definition("web", SERVE).to_string();
+        scheduler.create(id, &definition).unwrap();
+    }
+    for id in ["a", "b", "c"] {
+        until_state(&scheduler, id, "RUNNING").await;
+    }
+    until_all_is_acknowledged(&daemon);
+    let (pids, lines) = (daemon.pids(), last_seq(&daemon));
+    let export = instances_of_export(&daemon);
+    for (loss, befall) in LOSSES {
+        daemon.kill9();
+        let db = daemon.state().join("db");
+        assert!(db.is_dir(), "{loss}: the database isn't there");
+        befall(&db);
+        let from = next_event(&scheduler);
+        daemon.start();
+        let modes = daemon.status()["degraded"].to_string();
+        assert!(modes.contains("StoreRebuilt"), "{loss}: {modes}");
+        until_hold_is_lifted(&daemon);
+        until_all_is_acknowledged(&daemon);
+        assert_eq!(daemon.pids(), pids, "{loss}");
+        assert!(daemon.plan().is_empty(), "{loss}: {:?}", daemon.plan());
+        assert_eq!(states_since(&daemon, lines), Vec::<Value>::new(), "{loss}");
+        assert_eq!(instances_of_export(&daemon), export, "{loss}");
+        for state in scheduler.look(|core| seen(core, from)) {
+            assert_eq!(state.status, "RUNNING", "{loss}: {state:?}");
+        }
+        daemon.wait("the rebuilt database", |_| {
+            db.join("db").exists().then_some(())
+        });
+    }
+    // Once it is whole again, nothing is said of it.
+    daemon.restart();
+    assert_eq!(daemon.status()["degraded"], json!([]));
+    assert_eq!(daemon.pids(), pids);
+    assert_no_rule_was_broken(&scheduler);
+}
+
+fn instances_of_export(daemon: &Daemon) -> Value {
+    let export = daemon.ok(&["state", "export"]).json();
+    assert!(export["instances"].is_object(), "{export}");
+    export["instances"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_exited_while_nobody_looked_is_reported_as_it_was() {
+    let scheduler = scheduler(Manners::Kind).await;
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    let ids = ["code", "killed", "again", "destroyed", "orphan"];
+    for id in ids {
+        let policy = if ["again", "destroyed"].contains(&id) {
+            "Always"
+        } else {
+            "Never"
+        };
+        let definition = with_policy(daemon.definition("web", OBEY), policy);
+        scheduler.create(id, &definition).unwrap();
+    }
+    for id in ids {
+        until_state(&scheduler, id, "RUNNING").await;
+    }
+    // The monitor dies first: the container is the daemon's child then.
+    let orphan = pid(&daemon, "orphan");
+    let monitor = monitor_of(&daemon, "orphan");
+    signal(monitor, "KILL");
+    daemon.wait("the monitor's end to be seen", |d| {
+        (!lines_of_kind(d, "monitor_lost").is_empty()).then_some(())
+    });
+    assert_eq!(pid(&daemon, "orphan"), orphan);
+    signal(orphan, "USR1");
+    let failed = |id: &'static str| {
+        move |core: &Core| {
+            let mut states = seen(core, 0).into_iter();
+            states.find(|s| s.instance == id && s.status == "FAILED")
+        }
+    };
+    let state = scheduler
+        .wait("orphan FAILED", SOON, failed("orphan"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (state.reason.as_str(), state.exit_code),
+        ("Error", Some(37))
+    );
+
+    until_all_is_acknowledged(&daemon);
+    let pids = daemon.pids();
+    let from = next_event(&scheduler);
+    daemon.kill9();
+    signal(pids["code"][0], "USR1");
+    signal(pids["killed"][0], "KILL");
+    signal(pids["again"][0], "USR1");
+    signal(pids["destroyed"][0], "USR1");
+    scheduler.destroy("destroyed").unwrap();
+    daemon.wait("their ends", |_| {
+        let mut pids = pids.values().flatten();
+        (!pids.any(|pid| process_runs(*pid))).then_some(())
+    });
+    daemon.start();
+    let state = scheduler
+        .wait("code FAILED", SOON, failed("code"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (state.reason.as_str(), state.exit_code),
+        ("Error", Some(37))
+    );
+    let state = scheduler
+        .wait("killed FAILED", SOON, failed("killed"))
+        .await
+        .unwrap();
+    assert_eq!(state.reason, "Error");
+    let exit = exits_of(&daemon, "killed").remove(0);
+    assert_eq!((&exit["code"], &exit["signal"]), (&json!(137), &json!(9)));
+    let state = scheduler
+        .wait("again FAILED", SOON, failed("again"))
+        .await
+        .unwrap();
+    assert_eq!(state.exit_code, Some(37));
+    until_state(&scheduler, "again", "RUNNING").await;
+    assert_eq!(exits_of(&daemon, "again").len(), 1);
+    until_terminated(&scheduler, "destroyed").await;
+    // The destroy waited, and came before a restart would have.
+    let attempts = attempts_of(&daemon, "destroyed");
+    assert_eq!(attempts, 1, "started again although a destroy waited");
+    let after = scheduler.look(|core| seen(core, from));
+    let destroyed = after.iter().filter(|s| s.instance == "destroyed");
+    let last = destroyed.map(|s| s.status.as_str()).next_back();
+    assert_eq!(last, Some("TERMINATED"), "{after:#?}");
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// The instance's uid; of its last incarnation.
+fn uid(daemon: &Daemon, instance: &str) -> String {
+    let accepted = lines_of_kind(daemon, "accepted");
+    let of = accepted.iter().rfind(|line| line["instance"] == instance);
+    of.unwrap()["uid"].as_str().unwrap().to_owned()
+}
+
+/// Lines of this kind about an instance's containers.
+fn container_lines(daemon: &Daemon, instance: &str, kind: &str) -> Vec<Value> {
+    let start = format!("{}-", uid(daemon, instance));
+    let mut lines = lines_of_kind(daemon, kind);
+    lines.retain(|line| {
+        line["container"]
+            .as_str()
+            .is_some_and(|id| id.starts_with(&start))
+    });
+    lines
+}
+
+fn exits_of(daemon: &Daemon, instance: &str) -> Vec<Value> {
+    container_lines(daemon, instance, "exited")
+}
+
+fn attempts_of(daemon: &Daemon, instance: &str) -> usize {
+    let uid = uid(daemon, instance);
+    let started = container_lines(daemon, instance, "started").len();
+    let logs = fs::read_dir(daemon.state().join("logs").join(&uid));
+    let logs = logs.map_or(0, Iterator::count);
+    println!("{instance}: {started} starts, {logs} logs");
+    started
+}
+
+/// The monitor of an instance's one container, found by its command line.
+fn monitor_of(daemon: &Daemon, instance: &str) -> i32 {
+    let row = daemon.row(instance).unwrap();
+    let container = row["containers"][0]["id"].as_str().unwrap().to_owned();
+    let exits = daemon.state().join("exits");
+    for entry in fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        let Some(pid) = path.file_name().unwrap().to_str().unwrap().parse().ok() else {
+            continue;
+        };
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let words: Vec<_> = line.split('\0').collect();
+        let conmon = words[0].ends_with("conmon");
+        if conmon && words.contains(&container.as_str()) && line.contains(&*exits.to_string_lossy())
+        {
+            return pid;
+        }
+    }
+    panic!("no monitor of {container}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completed_work_is_not_run_again_however_often_the_daemon_dies() {
+    let scheduler = scheduler(Manners::Kind).await;
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    let once = with_policy(daemon.definition("once", "echo ran"), "Never");
+    scheduler.create("at-once", &once).unwrap();
+    until_terminated(&scheduler, "at-once").await;
+    let mut ids = vec!["at-once".to_owned()];
+    for crash in 0..5 {
+        let id = format!("job-{crash}");
+        let job = with_policy(daemon.definition("once", OBEY), "Never");
+        scheduler.create(&id, &job).unwrap();
+        until_state(&scheduler, &id, "RUNNING").await;
+        let pid = pid(&daemon, &id);
+        // Before and after the exit: the daemon sees its end, or finds only its exit file.
+        if crash % 2 == 0 {
+            daemon.kill9();
+            signal(pid, "USR2");
+            daemon.wait("its end", |_| (!process_runs(pid)).then_some(()));
+        } else {
+            signal(pid, "USR2");
+            daemon.wait("its end", |_| (!process_runs(pid)).then_some(()));
+            daemon.kill9();
+        }
+        daemon.start();
+        until_terminated(&scheduler, &id).await;
+        until_hold_is_lifted(&daemon);
+        ids.push(id);
+    }
+    for id in &ids {
+        assert_eq!(said_ran(&daemon, id), 1, "{id} ran again");
+        assert_eq!(story(&scheduler, id).last().unwrap(), "TERMINATED");
+    }
+    daemon.until_nothing_is_left();
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// How often an instance's containers said so, over the logs of all attempts.
+fn said_ran(daemon: &Daemon, instance: &str) -> usize {
+    let dir = daemon.state().join("logs").join(uid(daemon, instance));
+    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let ran = |path| fs::read_to_string(path).unwrap().matches("ran").count();
+    files.map(ran).sum()
+}
+
+#[test]
+fn sigterm_leaves_containers_running_and_drain_holds_until_uncordon() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    daemon.apply(&daemon.definition("web", SERVE));
+    daemon.until("web@cli", "Running");
+    let pids = daemon.pids();
+    assert!(daemon.terminate().success());
+    assert!(
+        process_runs(pids["web@cli"][0]),
+        "SIGTERM ended a container"
+    );
+    daemon.start();
+    assert_eq!(daemon.pids(), pids);
+
+    daemon.ok(&["drain"]);
+    let drained = |d: &Daemon| {
+        let row = d.row("web@cli").unwrap();
+        let stopped = row["reason"] == "NodeDrained" && d.pids().is_empty();
+        stopped.then_some(())
+    };
+    daemon.wait("the node to be drained", drained);
+    assert!(!process_runs(pids["web@cli"][0]));
+    assert_eq!(daemon.status()["drained"], json!(true));
+    daemon.restart();
+    until_hold_is_lifted(&daemon);
+    daemon.wait("still drained", drained);
+    assert!(daemon.plan().is_empty(), "{:?}", daemon.plan());
+    daemon.ok(&["uncordon"]);
+    daemon.until("web@cli", "Running");
+    let again = daemon.pids();
+    assert_ne!(again, pids);
+    daemon.ok(&["delete", "web"]);
+    daemon.until_nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_scheduler_nothing_changes_and_every_state_arrives_in_order_later() {
+    let mut scheduler = scheduler(Manners::Kind).await;
+    scheduler.die();
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    daemon.apply(&daemon.definition("local", SERVE));
+    daemon.until("local@cli", "Running");
+    scheduler.revive().await.unwrap();
+    let definition = daemon.definition("web", OBEY).to_string();
+    scheduler.create("web-1", &definition).unwrap();
+    until_state(&scheduler, "web-1", "RUNNING").await;
+    until_all_is_acknowledged(&daemon);
+    let pids = daemon.pids();
+
+    // It dies; so does the daemon; and the container, which runs again.
+    scheduler.die();
+    daemon.wait("the loss of the link", |d| {
+        (d.status()["link"]["state"] != "registered").then_some(())
+    });
+    assert_eq!(daemon.pids(), pids);
+    daemon.restart();
+    until_hold_is_lifted(&daemon);
+    assert_eq!(daemon.pids(), pids);
+    assert!(daemon.plan().is_empty(), "{:?}", daemon.plan());
+    let seq = last_seq(&daemon);
+    signal(pids["web-1"][0], "USR1");
+    daemon.wait("web-1 to run again", |d| {
+        let now = d.pids();
+        let now = now.get("web-1")?;
+        (*now != pids["web-1"]).then_some(())
+    });
+    daemon.until("web-1", "Running");
+    assert_eq!(daemon.pids()["local@cli"], pids["local@cli"]);
+    let states = |lines: Vec<Value>| -> Vec<(u64, String)> {
+        let of = |line: &Value| {
+            let state = line["state"].as_str().unwrap().to_uppercase();
+            (line["seq"].as_u64().unwrap(), state)
+        };
+        lines.iter().map(of).collect()
+    };
+    let written = states(states_since(&daemon, seq));
+    assert_eq!(written.len(), 3, "{written:?}");
+    let from = next_event(&scheduler);
+    scheduler.revive().await.unwrap();
+    until_all_is_acknowledged(&daemon);
+    let mut arrived = scheduler.look(|core| seen(core, from));
+    assert!(arrived.iter().all(|s| s.instance == "web-1"), "{arrived:?}");
+    arrived.dedup_by_key(|s| s.seq);
+    let arrived: Vec<_> = arrived.into_iter().map(|s| (s.seq, s.status)).collect();
+    assert_eq!(arrived, written);
+    assert_no_rule_was_broken(&scheduler);
+}
+
+/// The disk is asked for no more than was promised (design section 5), with every state sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_a_restart_and_a_destroy_stay_in_their_budget_of_syncs_and_idle_costs_nothing() {
+    let scheduler = scheduler(Manners::Kind).await;
+    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
+    daemon.start();
+    let definition = daemon.definition("web", OBEY).to_string();
+    // The image is got by another one.
+    scheduler.create("first", &definition).unwrap();
+    until_state(&scheduler, "first", "RUNNING").await;
+    until_all_is_acknowledged(&daemon);
+    let strace = Strace::attach(daemon.pid(), daemon.dir());
+    let journal = daemon.state().join("journal");
+    let began = std::cell::Cell::new(0);
+    let budget = |what: &str, limit: usize| {
+        until_all_is_acknowledged(&daemon);
+        let syncs = strace.syncs(&journal) - began.get();
+        println!("{what}: {syncs} syncs");
+        assert!(syncs <= limit, "{what}: {syncs} syncs, {limit} are allowed");
+        assert!(syncs > 0, "{what}: nothing was counted");
+        began.set(strace.syncs(&journal));
+    };
+
+    scheduler.create("web", &definition).unwrap();
+    until_state(&scheduler, "web", "RUNNING").await;
+    budget("start", 3);
+    let (from, former) = (next_event(&scheduler), pid(&daemon, "web"));
+    signal(former, "USR1");
+    let again = |core: &Core| {
+        let mut states = seen(core, from).into_iter().map(|s| s.status);
+        (states.any(|s| s == "CREATING" || s == "FAILED") && states.any(|s| s == "RUNNING"))
+            .then_some(())
+    };
+    scheduler.wait("the restart", SOON, again).await.unwrap();
+    budget("restart", 2);
+    scheduler.destroy("web").unwrap();
+    until_terminated(&scheduler, "web").await;
+    budget("destroy", 2);
+
+    // Idle over a resync: no sync, no process, no line. Time passing is what is tested.
+    let (mark, lines) = (strace.mark(), daemon.lines().len());
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let did = strace.since(mark);
+    assert!(did.is_empty(), "while idle: {did:#?}");
+    assert_eq!(daemon.lines().len(), lines);
+}
+
+#[test]
+fn a_second_daemon_on_a_state_dir_or_a_run_dir_is_refused_with_the_holders_pid() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let holder = format!("pid {}", daemon.pid());
+    let said = daemon.run_to_end();
+    assert_eq!(said.code, 1, "{said:?}");
+    let line = said.err.lines().last().unwrap();
+    assert!(line.contains(&holder), "{said:?}");
+    assert!(line.contains(daemon.state().to_str().unwrap()), "{said:?}");
+
+    let other = daemon.dir().join("other");
+    let said = daemon.finish(daemon.command_on(&other, &daemon.run()));
+    assert_eq!(said.code, 1, "{said:?}");
+    let line = said.err.lines().last().unwrap();
+    assert!(line.contains(&holder), "{said:?}");
+    assert!(line.contains(daemon.run().to_str().unwrap()), "{said:?}");
+    assert_eq!(daemon.cli(&["status"]).code, 0, "the holder goes on");
 }

@@ -57,6 +57,8 @@ pub struct Daemon {
     more_config: String,
     env: Vec<(String, String)>,
     child: Option<Child>,
+    /// How long the log was when this life of the daemon began.
+    life: usize,
     calls: std::cell::Cell<u32>,
 }
 
@@ -80,6 +82,7 @@ impl Daemon {
             more_config: String::new(),
             env: Vec::new(),
             child: None,
+            life: 0,
             calls: 0.into(),
         }
     }
@@ -161,6 +164,7 @@ impl Daemon {
             .append(true)
             .open(self.dir().join("riklet.log"))
             .unwrap();
+        self.life = usize::try_from(log.metadata().unwrap().len()).unwrap();
         let mut command = self.command();
         command.stderr(log.try_clone().unwrap()).stdout(log);
         self.child = Some(command.spawn().unwrap());
@@ -168,6 +172,11 @@ impl Daemon {
 
     /// The command that starts the daemon, with nothing said of its outputs.
     pub fn command(&self) -> Command {
+        self.command_on(&self.state(), &self.run())
+    }
+
+    /// The same on another state dir or run dir.
+    pub fn command_on(&self, state: &Path, run: &Path) -> Command {
         let config = format!(
             "{}\n[images]\nscheduler_transports = [\"docker\", \"oci\"]\n\
              local_transports = [\"docker\", \"oci\"]\n",
@@ -178,9 +187,9 @@ impl Daemon {
         command.arg("run").arg("--config");
         command.arg(self.dir().join("riklet.toml"));
         command.arg("--node-name").arg(self.node());
-        command.arg("--state-dir").arg(self.state());
-        command.arg("--run-dir").arg(self.run());
-        command.arg("--socket").arg(self.socket());
+        command.arg("--state-dir").arg(state);
+        command.arg("--run-dir").arg(run);
+        command.arg("--socket").arg(run.join("riklet.sock"));
         let manifests = self.dir().join("manifests");
         command.arg("--manifests-dir").arg(manifests);
         match &self.scheduler {
@@ -267,7 +276,8 @@ impl Daemon {
         self.ok(&["apply", "-f", file.to_str().unwrap()])
     }
 
-    fn finish(&self, mut command: Command) -> Said {
+    /// Runs a command to its end.
+    pub fn finish(&self, mut command: Command) -> Said {
         self.calls.set(self.calls.get() + 1);
         // Files, not pipes: whoever inherits them can't keep this waiting.
         let file = |what: &str| self.dir().join(format!("said/{}.{what}", self.calls.get()));
@@ -397,7 +407,13 @@ impl Daemon {
         self.child.as_ref().map(|_| self.pid())
     }
 
-    /// The end of the daemon's log.
+    /// What this life of the daemon logged.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.dir().join("riklet.log")).unwrap();
+        String::from_utf8_lossy(&log[self.life..]).into_owned()
+    }
+
+    /// The end of the daemon's log, former lives included.
     pub fn log_tail(&self) -> String {
         let log = fs::read(self.dir().join("riklet.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -1,0 +1,88 @@
+//! Counts a daemon's system calls from outside.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's programs are not riklet's children"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// strace on a process and everything that it starts. Detaches with this value.
+pub struct Strace {
+    child: Child,
+    out: PathBuf,
+}
+
+impl Strace {
+    /// Attaches, and waits until it has.
+    pub fn attach(pid: i32, scratch: &Path) -> Self {
+        let (out, said) = (scratch.join("strace.out"), scratch.join("strace.err"));
+        let calls = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync,\
+                     clone,clone3,fork,vfork,execve";
+        let mut child = Command::new("strace")
+            .args(["-f", "-y", "-e", calls, "-o"])
+            .arg(&out)
+            .args(["-p", &pid.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        loop {
+            let text = fs::read_to_string(&said).unwrap();
+            if text.contains("attached") {
+                break;
+            }
+            assert!(child.try_wait().unwrap().is_none(), "strace ended: {text}");
+            assert!(began.elapsed() < Duration::from_secs(20), "{text}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, out }
+    }
+
+    /// How many fsyncs and fdatasyncs of files below `dir` ended so far.
+    pub fn syncs(&self, dir: &Path) -> usize {
+        let mark = format!("<{}/", dir.display());
+        let mut waits = self.lines();
+        waits.retain(|line| line.contains("sync(") && line.contains(&mark));
+        waits.len()
+    }
+
+    /// How many lines there are.
+    pub fn mark(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// What came since then: syncs and processes; threads are not among it.
+    pub fn since(&self, mark: usize) -> Vec<String> {
+        let mut lines = self.lines().split_off(mark);
+        lines.retain(|line| !line.contains("CLONE_THREAD") && !line.contains("exited with"));
+        lines.retain(|line| !line.contains("resumed>") && !line.contains(" --- "));
+        lines
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.out).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        // SIGTERM: it lets go of every process before it ends.
+        let _ = Command::new("/bin/kill").args(["-TERM", &pid]).status();
+        let _ = self.child.wait();
+    }
+}
