@@ -166,11 +166,17 @@ impl Loop {
             .args(["--exit-dir", &at(self.dir.join("exits"))])
             .args(["--persist-dir", &at(persist.to_owned())])
             .args(["--log-level", "warning"])
-            .args(["--runtime-arg", &format!("--root={}", at(self.dir.join("runc")))])
+            .args([
+                "--runtime-arg",
+                &format!("--root={}", at(self.dir.join("runc"))),
+            ])
             .args(["--runtime-arg", "--log-format=json"])
             .args(["--full-attach", "--no-sync-log"])
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("_OCI_SYNCPIPE", writer.as_raw_fd().to_string())
             .current_dir(bundle)
             .stdin(Stdio::null())
