@@ -40,25 +40,35 @@ end_processes() {
 sweep_dir() {
     local dir=$1 journal state run
     end_processes "$dir"
-    # Every state dir in it has a journal/; the run dir is looked for beside it.
-    while read -r journal; do
-        state=$(dirname "$journal")
+    # Every state dir in it has a journal/ or pods/; the run dir is looked for beside it.
+    while read -r state; do
         for run in "$state/run" "$(dirname "$state")"/{run,.run} "$state"; do
             [ -d "$run" ] && tools/teardown.sh "$state" "$run"
         done
-    done < <(find "$dir" -maxdepth 4 -type d -name journal 2>/dev/null)
+    done < <(find "$dir" -maxdepth 4 -type d \( -name journal -o -name pods \) \
+        -printf '%h\n' 2>/dev/null | sort -u)
     awk -v a="$dir/" 'index($5, a) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
         while read -r mount; do umount -l "$(printf '%b' "$mount")"; done
     rm -rf --one-file-system "$dir" && printf 'sweep: removed %s\n' "$dir"
 }
 
+# make test makes all temporary directories below one of its own: it may have been killed, while
+# a test that it began still runs.
+inner_lives() {
+    local inner
+    for inner in "$1"/riklet-test-*; do
+        if maker_lives "$inner" "$(maker_of "$inner")"; then return 0; fi
+    done
+    return 1
+}
+maker_of() { sed -E 's|.*/riklet-test-([0-9]+)-.*|\1|' <<<"$1/"; }
+
 shopt -s nullglob
 for dir in "$base"/riklet-test-*; do
-    name=${dir##*/riklet-test-}
-    pid=${name%%-*}
+    pid=$(maker_of "$dir")
     case $pid in '' | *[!0-9]*) continue ;; esac
     [ -O "$dir" ] || continue
-    if maker_lives "$dir" "$pid"; then
+    if maker_lives "$dir" "$pid" || inner_lives "$dir"; then
         [ "$list" = 0 ] || printf 'live (process %s): %s\n' "$pid" "$dir"
     elif [ "$list" = 1 ]; then
         printf 'to sweep: %s\n' "$dir"

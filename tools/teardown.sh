@@ -3,8 +3,8 @@
 # mounts, network namespaces, the runtime's state. The files of the state dir itself stay.
 # Usage: tools/teardown.sh STATE_DIR RUN_DIR
 #
-# Goes by evidence only. The node uid is read from the journal's segment headers, the uids from
-# journal and pods/: no name is guessed, and a cgroup or namespace of another node is not touched.
+# Goes by evidence only. The node uid is read from the journal's segment headers and from the run
+# dir's owner, the uids from journal and pods/: no name is guessed, and a cgroup or namespace of another node is not touched.
 # Idempotent. Refuses while a daemon holds the state dir.
 set -uo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -27,8 +27,11 @@ done
 # Drawn names are 10 digits of Crockford's base32 (src/model/ids.rs).
 drawn='[0-9a-hjkmnp-tv-z]\{10\}'
 nodes() {
-    cat "$state"/journal/* 2>/dev/null | grep -a '"kind":"segment_header"' |
-        grep -ao "\"node\":\"$drawn\"" | cut -d'"' -f4 | sort -u
+    {
+        cat "$state"/journal/* 2>/dev/null | grep -a '"kind":"segment_header"' |
+            grep -ao "\"node\":\"$drawn\"" | cut -d'"' -f4
+        grep -x "$drawn" "$run/owner" 2>/dev/null
+    } | sort -u
 }
 uids() {
     {

@@ -5,11 +5,15 @@ cd "$(dirname "$0")/.."
 read -ra features <<<"${FEATURES:---features testing}"
 STAGES=$(mktemp "${TMPDIR:-/tmp}/riklet-test-$$-stages-XXXXXX")
 export STAGES
+# Whatever any test makes lies in here: so what it left can be told from what others have made,
+# and tools/sweep.sh finds it if this is killed.
+ground=$(mktemp -d "${TMPDIR:-/tmp}/riklet-test-$$-XXXX")
 finish() {
     local code=$?
     printf '\nmake test, stage by stage:\n'
     cat "$STAGES"
     rm -f "$STAGES"
+    rm -rf --one-file-system "$ground"
     if [ "$code" = 0 ]; then
         printf 'make test: all passed, in %s s\n' "$SECONDS"
     else
@@ -33,6 +37,7 @@ stage sweep tools/sweep.sh
 make --no-print-directory lint doc
 # Built in a stage of its own, so that the next one's time is that of the tests.
 stage "build of tests" cargo test --locked "${features[@]}" --no-run
+export TMPDIR=$ground
 case $runner in
 nextest)
     # The same profile and features, so nothing is built again.
@@ -51,3 +56,19 @@ cargo)
     exit 2
     ;;
 esac
+
+# By no code of riklet's: files, mounts and processes of the tests.
+nothing_is_left() {
+    local left
+    left=$(
+        find "$ground" -mindepth 1 -maxdepth 2
+        awk -v top="$ground/" 'index($5, top) == 1 { print "mount " $5 }' /proc/self/mountinfo
+        { grep -laF -- "$ground/" /proc/[0-9]*/cmdline 2>/dev/null || true; } | cut -d/ -f3 |
+            while read -r pid; do ps -o pid=,args= -p "$pid" || true; done
+    )
+    [ -z "$left" ] || { printf 'the tests left:\n%s\n' "$left"; return 1; }
+    echo "the tests left no file, no mount and no process"
+}
+export -f nothing_is_left
+export ground
+stage "nothing is left" bash -c nothing_is_left

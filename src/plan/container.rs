@@ -115,6 +115,8 @@ pub(super) fn plan_strays(turn: &Turn<'_>, living: bool, plan: &mut InstancePlan
         let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
         let why = if id.attempt < known {
             "a later attempt has superseded it"
+        } else if turn.record.desired == Desired::Gone {
+            "its instance is to be gone"
         } else if lives {
             // Begun by a daemon whose journal lost its end. It is left alone, and
             // `next_attempt` refuses to start another beside it.

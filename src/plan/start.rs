@@ -25,7 +25,7 @@ fn next_attempt(turn: &Turn<'_>, n: Position, container: &ContainerRecord) -> Op
         .max();
     match seen {
         Some(unknown) if unknown > container.attempt => None,
-        _ => Some(container.attempt + 1),
+        _ => container.attempt.checked_add(1),
     }
 }
 

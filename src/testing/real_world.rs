@@ -117,10 +117,14 @@ impl RealWorld {
     /// The machine lacks what a node needs.
     pub fn open() -> Result<Self, Box<dyn std::error::Error>> {
         let node_uid = NodeUid::from_entropy(fresh_entropy());
-        let dir = std::env::temp_dir().join(format!("rk-world-{node_uid}"));
+        let dir =
+            std::env::temp_dir().join(format!("riklet-test-{}-{node_uid}", std::process::id()));
         let cgroups = Cgroups::detect(&format!("/riklet-{node_uid}"))?;
         let spawner = Spawner::new(Reaper::start()?, cgroups.clone());
         let image = BusyboxImage::unpack(&dir.join("state/snapshots"))?;
+        // Whose cgroups tools/sweep.sh may remove, if this process is killed.
+        fs::create_dir_all(dir.join("run"))?;
+        fs::write(dir.join("run/owner"), format!("{node_uid}\n"))?;
         let config = RealNodeConfig {
             state_dir: dir.join("state"),
             run_dir: dir.join("run"),

@@ -108,7 +108,14 @@ pub(crate) const FUNCTION_LINES: usize = 60;
 pub(crate) const MAIN_LINES: usize = 60;
 
 /// Where a test may sleep, and why: (file, reason).
-pub(crate) const SLEEPS: &[(&str, &str)] = &[(
-    "tests/support/registry.rs",
-    "wait_for itself, which looks every 5 ms with a bound; and a registry that is slow on purpose",
-)];
+pub(crate) const SLEEPS: &[(&str, &str)] = &[
+    (
+        "tests/support/registry.rs",
+        "wait_for itself, which looks every 5 ms with a bound; and a registry that is slow on \
+         purpose",
+    ),
+    (
+        "tests/support/daemon.rs",
+        "the waits with a bound themselves, on a daemon that is another process",
+    ),
+];
