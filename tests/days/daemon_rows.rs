@@ -25,6 +25,19 @@ pub const ROWS: &[Row] = &[
         case: |w| second(w, "state-2", "run"),
     },
     Row {
+        input: "run dir of another node",
+        wire: "",
+        code: 1,
+        line: "riklet: */run-3 belongs to the node 0123456789, this is *; use another directory, or remove it once nothing of that node runs",
+        modes: "",
+        case: |w| {
+            let run = w.node.dir().join("run-3");
+            fs::create_dir(&run).unwrap();
+            fs::write(run.join("owner"), "0123456789\n").unwrap();
+            second(w, "state-3", "run-3")
+        },
+    },
+    Row {
         input: "state dir is a file",
         wire: "",
         code: 1,
