@@ -84,7 +84,9 @@ fn main() {
                     say(format_args!("   {call}"));
                 }
                 let n = calls.len();
-                say(format_args!("=> forks and syncs in an idle minute: {n} (threads: {threads})"));
+                say(format_args!(
+                    "=> forks and syncs in an idle minute: {n} (threads: {threads})"
+                ));
             }
             None => say("=> forks and syncs in an idle minute: unknown, there is no strace"),
         }
@@ -98,7 +100,10 @@ fn main() {
             ends.add(world.destroy(&ids).await.as_secs_f64() * 1e3);
         }
         let count = cycles() * INSTANCES;
-        say(format_args!("{count} starts and destroys in {:.0} s", began.elapsed().as_secs_f64()));
+        say(format_args!(
+            "{count} starts and destroys in {:.0} s",
+            began.elapsed().as_secs_f64()
+        ));
         starts.print("50 starts", "ms");
         ends.print("50 destroys", "ms");
         rest(&world, "after them, nothing runs").await;

@@ -1,8 +1,5 @@
 //! Restart: from the exit of a process until its successor runs, for 50 first restarts.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a bench ends at what it can't do"
-)]
+#![allow(clippy::unwrap_used, reason = "a bench ends at what it can't do")]
 
 mod support;
 
@@ -55,7 +52,11 @@ fn main() {
                 let seen = &core.instances[id];
                 (seen.status == "RUNNING" && seen.seq > before).then_some(())
             };
-            world.scheduler.wait("Running again", LIMIT, again).await.unwrap();
+            world
+                .scheduler
+                .wait("Running again", LIMIT, again)
+                .await
+                .unwrap();
             reported.add(began.elapsed().as_secs_f64() * 1e3);
             let uid = shown["uid"].as_str().unwrap();
             let word = first_word(&world.dir.join(format!("state/logs/{uid}/0-2.log")));

@@ -1,8 +1,5 @@
 //! Start: 50 instances sent at once until all are Running, beside the bare loop at its best.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a bench ends at what it can't do"
-)]
+#![allow(clippy::unwrap_used, reason = "a bench ends at what it can't do")]
 
 mod support;
 
@@ -41,7 +38,10 @@ fn main() {
             }
         }
         world.assert_well_behaved();
-        say(format_args!("{INSTANCES} instances at once, {} rounds, interleaved", rounds()));
+        say(format_args!(
+            "{INSTANCES} instances at once, {} rounds, interleaved",
+            rounds()
+        ));
         starts.print("riklet: sent to all Running", "ms");
         ends.print("riklet: destroyed to all Terminated", "ms");
         for (parallel, figures) in PARALLEL.iter().zip(&loops) {

@@ -13,8 +13,8 @@ use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
     model::{
-        ids::{Seq, Uid},
-        instruction::Instruction,
+        ids::{InstanceId, Seq, Uid},
+        instruction::{Ask, Instruction},
         line::Event,
         state::Reason,
     },
@@ -90,6 +90,10 @@ impl<B: Book> Intake<B> {
     pub fn take(&self, instruction: &Instruction) -> Result<(Verdict, Option<Seq>), BookError> {
         let uid = (self.draw)();
         let _turn = self.turn();
+        if let (Ask::Destroy { .. }, Ok(id)) = (&instruction.ask, judge::instance_id(instruction)) {
+            // A create of this id may still wait to begin: the destroy is meant for it, too.
+            self.begin(|waiting| *waiting == id)?;
+        }
         let judgement = self
             .book
             .read(|fold| judge(fold, instruction, &self.transports, uid));
@@ -118,15 +122,22 @@ impl<B: Book> Intake<B> {
     /// # Errors
     /// Nothing can be written down; they go on waiting.
     pub async fn begin_waiting(&self) -> Result<Vec<Uid>, BookError> {
-        let (begun, last) = self.take_waiting()?;
+        let (begun, last) = {
+            let _turn = self.turn();
+            self.begin(|_| true)?
+        };
         self.settle(last).await?;
         Ok(begun)
     }
 
-    fn take_waiting(&self) -> Result<(Vec<Uid>, Option<Seq>), BookError> {
-        let _turn = self.turn();
+    /// Writes down that waiting creates begin: those of the ids that are `due`.
+    fn begin(
+        &self,
+        due: impl Fn(&InstanceId) -> bool,
+    ) -> Result<(Vec<Uid>, Option<Seq>), BookError> {
         let waiting: Vec<_> = self.book.read(|fold| {
             fold.waiting()
+                .filter(|(id, _)| due(id))
                 .map(|(id, queued)| (id.clone(), queued.clone()))
                 .collect()
         });

@@ -14,3 +14,26 @@ mod real {
 
     riklet::node_contract!(with_node);
 }
+
+mod fake {
+    use riklet::testing::fake_node::FakeNode;
+
+    async fn with_node(promise: impl AsyncFnOnce(&FakeNode)) {
+        promise(&FakeNode::default()).await;
+    }
+
+    riklet::node_contract!(with_node);
+}
+
+/// The simulation whose monitors take their time, as real ones do.
+mod slow_fake {
+    use riklet::testing::fake_node::FakeNode;
+
+    async fn with_node(promise: impl AsyncFnOnce(&FakeNode)) {
+        let node = FakeNode::default();
+        node.world().slow_monitors = true;
+        promise(&node).await;
+    }
+
+    riklet::node_contract!(with_node);
+}

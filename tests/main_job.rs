@@ -308,8 +308,11 @@ async fn fifty_containers_keep_their_pids_under_the_real_schedulers_manners() {
     assert_no_rule_was_broken(&scheduler);
 }
 
+/// Does something to the directory of the database.
+type Loss = fn(&Path);
+
 /// What befalls the database while the daemon is dead.
-const LOSSES: &[(&str, fn(&Path))] = &[
+const LOSSES: &[(&str, Loss)] = &[
     ("removed", |db| fs::remove_dir_all(db).unwrap()),
     ("an empty directory", |db| {
         fs::remove_dir_all(db).unwrap();

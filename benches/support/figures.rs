@@ -47,6 +47,8 @@ pub fn say(line: impl Display) {
 pub fn verdict(what: &str, value: f64, limit: f64, unit: &str) -> bool {
     let holds = value < limit;
     let word = if holds { "holds" } else { "DOES NOT HOLD" };
-    say(format_args!("=> {what}: {value:.2} {unit}, limit {limit} {unit}: {word}"));
+    say(format_args!(
+        "=> {what}: {value:.2} {unit}, limit {limit} {unit}: {word}"
+    ));
     holds
 }

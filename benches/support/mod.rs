@@ -93,7 +93,10 @@ impl World {
             };
             ids.iter().all(running).then_some(())
         };
-        self.scheduler.wait("all Running", LIMIT, all).await.unwrap();
+        self.scheduler
+            .wait("all Running", LIMIT, all)
+            .await
+            .unwrap();
     }
 
     /// Sends a DESTROY for each id at once; returns how long it took until all are Terminated.

@@ -55,6 +55,8 @@ pub fn judge(
         Err(error) => return refuse(None, Reason::InvalidDefinition, error.to_string()),
     };
     let live = fold.by_instance(&instance);
+    // A refusal begins an incarnation only where there is none, nor one that is about to begin.
+    let refused = is_free(fold, &instance, instruction.source).then(|| uid.clone());
     match &instruction.ask {
         Ask::Create { definition } => match read(instruction.source, definition, transports) {
             Ok(parsed) => create(
@@ -66,23 +68,19 @@ pub fn judge(
                 uid,
             ),
             // What runs goes on running: only a create of an unknown id is reported as Failed.
-            Err((reason, message)) => refuse(live.is_none().then_some(uid), reason, message),
+            Err((reason, message)) => refuse(refused, reason, message),
         },
         Ask::Destroy { force } => destroy(instruction.source, *force, live),
         Ask::Unknown { action } => {
             let message = format!("action {action} is neither CREATE (0) nor DESTROY (1)");
-            refuse(live.is_none().then_some(uid), Reason::Unsupported, message)
+            refuse(refused, Reason::Unsupported, message)
         }
         Ask::TooBig { bytes } => {
             let message = format!(
                 "the definition has {bytes} bytes, the limit is {}",
                 definition::MAX_BYTES
             );
-            refuse(
-                live.is_none().then_some(uid),
-                Reason::InvalidDefinition,
-                message,
-            )
+            refuse(refused, Reason::InvalidDefinition, message)
         }
     }
 }
@@ -96,10 +94,8 @@ pub fn refuse_for(
     reason: Reason,
     message: String,
 ) -> Judgement {
-    let known = instance_id(instruction)
-        .ok()
-        .is_some_and(|id| fold.by_instance(&id).is_none());
-    refuse(known.then_some(uid), reason, message)
+    let free = instance_id(instruction).is_ok_and(|id| is_free(fold, &id, instruction.source));
+    refuse(free.then_some(uid), reason, message)
 }
 
 /// The line of a refusal.
@@ -130,7 +126,17 @@ fn refuse(uid: Option<Uid>, reason: Reason, message: String) -> Judgement {
     }
 }
 
-fn instance_id(instruction: &Instruction) -> Result<InstanceId, IdError> {
+/// May the source begin an incarnation of this id: is it its own, is there none, and none that
+/// is about to begin?
+fn is_free(fold: &Fold, instance: &InstanceId, source: Source) -> bool {
+    let waits = fold
+        .tombstones
+        .get(instance)
+        .is_some_and(|t| t.queued.is_some());
+    instance.source() == source && fold.by_instance(instance).is_none() && !waits
+}
+
+pub(super) fn instance_id(instruction: &Instruction) -> Result<InstanceId, IdError> {
     match instruction.source {
         Source::Scheduler => InstanceId::from_wire(&instruction.instance),
         // A person may name any instance in full, or the source's own by its bare name.
@@ -171,6 +177,10 @@ fn create(
     (text, Parsed { spec, warnings }): (&str, Parsed),
     uid: Uid,
 ) -> Judgement {
+    if instance.source() != source {
+        let message = format!("the {source} can't make {instance}, which would not be its own");
+        return refuse(None, Reason::Forbidden, message);
+    }
     let (definition, spec) = (text.to_owned(), Box::new(spec));
     let Some(record) = live else {
         let instance = instance.clone();
@@ -192,7 +202,8 @@ fn create(
         return refuse(None, Reason::Forbidden, message);
     }
     let uid = record.uid.clone();
-    if record.desired == Desired::Gone || ended(fold, record) {
+    let equal = record.spec.as_deref() == Some(&*spec);
+    if record.desired == Desired::Gone || ended(fold, record, equal) {
         let event = Event::Queued {
             uid: uid.clone(),
             definition,
@@ -204,12 +215,12 @@ fn create(
             event: Box::new(event),
         };
     }
-    if record.spec.as_deref() == Some(&*spec) {
+    if equal {
         return Judgement::Unchanged {
             why: format!("{instance} runs by this very definition"),
         };
     }
-    let generation = record.generation + 1;
+    let generation = record.generation.saturating_add(1);
     let event = Event::Replaced {
         uid: uid.clone(),
         generation,
@@ -223,9 +234,11 @@ fn create(
     }
 }
 
-/// Has it completed, so that all that is left to do is to clear it away?
-fn ended(fold: &Fold, record: &InstanceRecord) -> bool {
-    record.completed() && fold.acknowledged(&record.uid)
+/// Has it completed, so that a create is one of a new incarnation? Nothing may follow the state
+/// Terminated, so another definition is never its next generation; but the very same one, from
+/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more.
+fn ended(fold: &Fold, record: &InstanceRecord, equal: bool) -> bool {
+    record.completed() && (fold.acknowledged(&record.uid) || !equal)
 }
 
 fn destroy(source: Source, force: bool, live: Option<&InstanceRecord>) -> Judgement {

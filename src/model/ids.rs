@@ -123,6 +123,16 @@ impl InstanceId {
         &self.0
     }
 
+    /// Whose instances have ids of this form.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self.0.split_once('@') {
+            Some((_, "manifest")) => Source::Manifest,
+            Some(_) => Source::Cli,
+            None => Source::Scheduler,
+        }
+    }
+
     /// The id without its source's suffix: what a person types.
     #[must_use]
     pub fn bare(&self) -> &str {

@@ -4,11 +4,11 @@ use super::{
     action::{Action, InstancePlan},
     backoff,
     planner::Circumstances,
-    start::plan_start,
+    start::{STARTED_AGAIN, plan_start, start_at_once},
     stop::plan_stop,
 };
 use crate::model::{
-    fold::{ContainerRecord, InstanceRecord},
+    fold::{ContainerRecord, Desired, InstanceRecord},
     ids::{ContainerId, Position},
     line::{Exit, Moment},
     observed::{ObservedContainer, ObservedInstance, Status},
@@ -74,10 +74,19 @@ impl Turn<'_> {
         why: &str,
         plan: &mut InstancePlan,
     ) {
-        let (next_up, backoff) = if self.record.desired == crate::model::fold::Desired::Gone {
+        let (next_up, backoff) = if self.record.desired == Desired::Gone {
             (None, 0)
         } else {
             backoff::after_exit(self.record, container, &exit, self.now)
+        };
+        let after = ContainerRecord {
+            phase: Phase::Exited,
+            next_up,
+            ..container.clone()
+        };
+        let next = match self.record.desired {
+            Desired::Run => start_at_once(self, id.n, &after),
+            Desired::Gone => None,
         };
         plan.push(
             Action::RecordExit {
@@ -85,9 +94,13 @@ impl Turn<'_> {
                 exit,
                 next_up,
                 backoff,
+                next: next.clone(),
             },
             why,
         );
+        if let Some(intent) = next {
+            plan.push(Action::Create { intent }, STARTED_AGAIN);
+        }
     }
 }
 
@@ -102,6 +115,8 @@ pub(super) fn plan_strays(turn: &Turn<'_>, living: bool, plan: &mut InstancePlan
         let known = turn.record.container(id.n).map_or(0, |c| c.attempt);
         let why = if id.attempt < known {
             "a later attempt has superseded it"
+        } else if turn.record.desired == Desired::Gone {
+            "its instance is to be gone"
         } else if lives {
             // Begun by a daemon whose journal lost its end. It is left alone, and
             // `next_attempt` refuses to start another beside it.

@@ -5,6 +5,8 @@
 //! do its work and then fail. The contract suite holds it against the real node, so that it
 //! can't pass what the real one fails.
 
+mod world;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -12,82 +14,16 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub use self::world::{Fault, SimContainer, Verb, World};
+use super::contract::ContractNode;
 use crate::{
     model::{
         ids::{ContainerId, Uid},
         line::{Exit, ProcessId},
-        observed::{ObservedContainer, ObservedInstance, ObservedNode, Status},
+        observed::{ObservedInstance, ObservedNode, Status},
     },
     node::{Change, CreateRequest, CreatedContainer, Failure, FailureKind, Node, ReadyImage},
 };
-
-/// A verb of the node, for faults and for the log of calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// `ensure_image`
-    Image,
-    /// `ensure_sandbox`
-    Sandbox,
-    /// `create`
-    Create,
-    /// `start`
-    Start,
-    /// `signal`
-    Signal,
-    /// `remove`
-    Remove,
-    /// `remove_sandbox`
-    RemoveSandbox,
-}
-
-/// What a verb does instead of its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// It fails and has done nothing.
-    Before(FailureKind),
-    /// It does its work and fails all the same.
-    After(FailureKind),
-    /// It never returns.
-    Hang,
-}
-
-/// One simulated container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimContainer {
-    /// What the runtime says of it.
-    pub status: Status,
-    /// Its init process.
-    pub process: ProcessId,
-    /// Does its monitor live?
-    pub monitor: bool,
-    /// The exit that its monitor (or the reaper) has told.
-    pub exit: Option<Exit>,
-    /// Does its process end on SIGTERM?
-    pub obeys: bool,
-}
-
-/// The simulated world.
-#[derive(Debug, Default)]
-pub struct World {
-    /// Every attempt of which anything is left.
-    pub containers: BTreeMap<ContainerId, SimContainer>,
-    /// Incarnations with a network namespace.
-    pub sandboxes: BTreeSet<Uid>,
-    /// Incarnations with directories.
-    pub directories: BTreeSet<Uid>,
-    /// Images that can be had; none in here means that every image can be had.
-    pub missing_images: BTreeSet<String>,
-    /// Faults in the order in which calls of a verb meet them.
-    pub faults: BTreeMap<Verb, VecDeque<Fault>>,
-    /// Every call that was made.
-    pub calls: Vec<(Verb, String)>,
-    /// How often each container's own process began to run.
-    pub runs: BTreeMap<(Uid, u16), u32>,
-    /// Do processes that are to be made end on SIGTERM?
-    pub stubborn: bool,
-    next_pid: i32,
-    changes: VecDeque<Change>,
-}
 
 /// A node whose containers are values. Clones share one world.
 #[derive(Debug, Clone, Default)]
@@ -115,13 +51,19 @@ impl FakeNode {
 
     /// A container's process ends by itself.
     pub fn exit(&self, id: &ContainerId, code: i32) {
-        self.end(id, Exit::from_code(code, false));
+        let runs = |c: &SimContainer| c.status == Status::Running;
+        if self.world().containers.get(id).is_some_and(runs) {
+            self.end(id, Exit::from_code(code, false));
+        }
     }
 
     /// A container's monitor dies while it runs.
     pub fn kill_monitor(&self, id: &ContainerId) {
         if let Some(c) = self.world().containers.get_mut(id) {
             c.monitor = false;
+            c.untold = None;
+            // Its create is in flight, and nobody goes on with it.
+            c.broken |= c.status == Status::Creating;
         }
         self.tell(Change::Instance(id.uid.clone()));
     }
@@ -132,6 +74,8 @@ impl FakeNode {
         for c in world.containers.values_mut() {
             c.status = Status::Absent;
             c.monitor = false;
+            c.broken = false;
+            c.untold = None;
         }
         world.sandboxes.clear();
     }
@@ -151,16 +95,52 @@ impl FakeNode {
     }
 
     fn end(&self, id: &ContainerId, exit: Exit) {
-        if let Some(c) = self.world().containers.get_mut(id)
-            && matches!(c.status, Status::Running | Status::Created | Status::Paused)
-        {
+        let mut world = self.world();
+        let slow = world.slow_monitors;
+        if let Some(c) = world.containers.get_mut(id).filter(|c| c.lives()) {
             c.status = Status::Stopped;
             // Nobody but the monitor sees how it ended.
-            if std::mem::take(&mut c.monitor) {
-                c.exit = Some(exit);
+            if c.monitor {
+                c.untold = Some(exit);
+                if !slow {
+                    c.proceed();
+                }
             }
         }
+        drop(world);
         self.tell(Change::Instance(id.uid.clone()));
+    }
+
+    /// Has a monitor at work on the attempt, unless it is there already, whole or in the making.
+    fn spawn_monitor(&self, request: &CreateRequest<'_>) -> Result<(), Failure> {
+        let id = &request.intent.container;
+        let mut world = self.world();
+        world.directories.insert(id.uid.clone());
+        let whole = |c: &SimContainer| !c.broken && c.status != Status::Absent;
+        if world.containers.get(id).is_some_and(whole) {
+            return Ok(());
+        }
+        // What is neither is swept away.
+        world.containers.remove(id);
+        if !world.snapshots.contains(&request.intent.snapshot) {
+            let tried = format!("creating {id}: {} isn't there", request.intent.snapshot);
+            return Err(Failure::plain(FailureKind::SnapshotMissing, tried));
+        }
+        world.next_pid += 10;
+        let c = SimContainer {
+            status: Status::Creating,
+            process: ProcessId {
+                pid: 1_000 + world.next_pid,
+                start_time: 7,
+            },
+            monitor: true,
+            exit: None,
+            obeys: !world.stubborn,
+            broken: false,
+            untold: None,
+        };
+        world.containers.insert(id.clone(), c);
+        Ok(())
     }
 
     /// Writes the call down and gives the fault it meets.
@@ -202,6 +182,7 @@ impl Node for FakeNode {
             digest: format!("sha256:{image}"),
             snapshot: format!("sha256-{image}"),
         };
+        self.world().snapshots.insert(ready.snapshot.clone());
         after(fault, Verb::Image, ready)
     }
 
@@ -210,7 +191,9 @@ impl Node for FakeNode {
         before(fault, Verb::Sandbox).await?;
         let mut world = self.world();
         world.directories.insert(uid.clone());
-        if !host_network {
+        if host_network {
+            world.on_host_network.insert(uid.clone());
+        } else {
             world.sandboxes.insert(uid.clone());
         }
         after(fault, Verb::Sandbox, ())
@@ -220,38 +203,20 @@ impl Node for FakeNode {
         let id = &request.intent.container;
         let fault = self.begin(Verb::Create, id);
         before(fault, Verb::Create).await?;
+        self.spawn_monitor(&request)?;
+        // Here a caller may give up; the monitor goes on.
+        tokio::task::yield_now().await;
         let mut world = self.world();
-        world.directories.insert(id.uid.clone());
-        if let Some(c) = world.containers.get(id) {
-            let created = CreatedContainer {
-                process: c.process,
-                monitor: Some(c.process.pid + 1),
-            };
-            return match c.status {
-                Status::Created | Status::Running => after(fault, Verb::Create, created),
-                _ => Err(Failure::plain(
-                    FailureKind::Transient,
-                    format!("{id} is left over"),
-                )),
-            };
+        let Some(c) = world.containers.get_mut(id) else {
+            let tried = format!("creating {id}: it was removed meanwhile");
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        };
+        if c.status == Status::Creating {
+            c.proceed();
         }
-        world.next_pid += 10;
-        let process = ProcessId {
-            pid: 1_000 + world.next_pid,
-            start_time: 7,
-        };
-        let obeys = !world.stubborn;
-        let c = SimContainer {
-            status: Status::Created,
-            process,
-            monitor: true,
-            exit: None,
-            obeys,
-        };
-        world.containers.insert(id.clone(), c);
         let created = CreatedContainer {
-            process,
-            monitor: Some(process.pid + 1),
+            process: c.process,
+            monitor: c.monitor.then_some(c.process.pid + 1),
         };
         after(fault, Verb::Create, created)
     }
@@ -260,8 +225,11 @@ impl Node for FakeNode {
         let fault = self.begin(Verb::Start, id);
         before(fault, Verb::Start).await?;
         let mut world = self.world();
-        let Some(c) = world.containers.get_mut(id) else {
-            let tried = format!("starting {id}: no such container");
+        let commanded = |c: &&mut SimContainer| {
+            !c.broken && !matches!(c.status, Status::Absent | Status::Creating)
+        };
+        let Some(c) = world.containers.get_mut(id).filter(commanded) else {
+            let tried = format!("starting {id}: the runtime has no state of it");
             return Err(Failure::plain(FailureKind::Transient, tried));
         };
         let process = c.process;
@@ -275,7 +243,9 @@ impl Node for FakeNode {
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
         let fault = self.begin(Verb::Signal, format!("{id} {signal}"));
         before(fault, Verb::Signal).await?;
-        let obeys = self.world().containers.get(id).is_some_and(|c| c.obeys);
+        // Frozen processes get nothing but SIGKILL, with which they are thawed.
+        let obeys = |c: &SimContainer| c.obeys && c.status != Status::Paused;
+        let obeys = self.world().containers.get(id).is_some_and(obeys);
         if signal == 9 || obeys {
             self.end(id, Exit::from_code(128 + signal, false));
         }
@@ -293,34 +263,33 @@ impl Node for FakeNode {
         let fault = self.begin(Verb::RemoveSandbox, uid);
         before(fault, Verb::RemoveSandbox).await?;
         let mut world = self.world();
+        world.containers.retain(|id, _| id.uid != *uid);
+        world.on_host_network.remove(uid);
         world.sandboxes.remove(uid);
         world.directories.remove(uid);
         after(fault, Verb::RemoveSandbox, ())
     }
 
     async fn observe(&self, uid: &Uid) -> Result<ObservedInstance, Failure> {
-        let world = self.world();
-        let containers = world
-            .containers
-            .iter()
-            .filter(|(id, _)| id.uid == *uid)
-            .map(|(id, c)| {
-                let lives = matches!(c.status, Status::Created | Status::Running | Status::Paused);
-                let seen = ObservedContainer {
-                    status: c.status,
-                    process: lives.then_some(c.process),
-                    monitor: c.monitor,
-                    exit: c.exit.clone(),
-                    leftovers: true,
-                };
-                (id.clone(), seen)
-            })
-            .collect();
-        Ok(ObservedInstance {
+        let mut world = self.world();
+        let mut containers = BTreeMap::new();
+        let mut told = false;
+        for (id, c) in &mut world.containers {
+            if id.uid == *uid {
+                containers.insert(id.clone(), c.seen());
+                told |= c.proceed();
+            }
+        }
+        let seen = ObservedInstance {
             containers,
-            sandbox: world.sandboxes.contains(uid),
+            sandbox: world.sandboxes.contains(uid) || world.on_host_network.contains(uid),
             leftovers: world.sandboxes.contains(uid) || world.directories.contains(uid),
-        })
+        };
+        drop(world);
+        if told {
+            self.tell(Change::Instance(uid.clone()));
+        }
+        Ok(seen)
     }
 
     async fn observe_all(&self) -> Result<ObservedNode, Failure> {
@@ -346,6 +315,26 @@ impl Node for FakeNode {
                 Some(change) => return change,
                 None => self.changed.notified().await,
             }
+        }
+    }
+}
+
+impl ContractNode for FakeNode {
+    fn exit(&self, id: &ContainerId, code: i32) {
+        Self::exit(self, id, code);
+    }
+
+    fn kill_container(&self, id: &ContainerId) {
+        self.end(id, Exit::from_code(137, false));
+    }
+
+    fn kill_monitor(&self, id: &ContainerId) {
+        Self::kill_monitor(self, id);
+    }
+
+    fn break_state(&self, id: &ContainerId) {
+        if let Some(c) = self.world().containers.get_mut(id) {
+            c.broken = true;
         }
     }
 }

@@ -1,0 +1,128 @@
+//! What the simulated node is made of.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    model::{
+        ids::{ContainerId, Uid},
+        line::{Exit, ProcessId},
+        observed::{ObservedContainer, Status},
+    },
+    node::{Change, FailureKind},
+};
+
+/// A verb of the node, for faults and for the log of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// `ensure_image`
+    Image,
+    /// `ensure_sandbox`
+    Sandbox,
+    /// `create`
+    Create,
+    /// `start`
+    Start,
+    /// `signal`
+    Signal,
+    /// `remove`
+    Remove,
+    /// `remove_sandbox`
+    RemoveSandbox,
+}
+
+/// What a verb does instead of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and has done nothing.
+    Before(FailureKind),
+    /// It does its work and fails all the same.
+    After(FailureKind),
+    /// It never returns.
+    Hang,
+}
+
+/// One simulated container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimContainer {
+    /// What the runtime says of it.
+    pub status: Status,
+    /// Its init process.
+    pub process: ProcessId,
+    /// Does its monitor live?
+    pub monitor: bool,
+    /// The exit that its monitor (or the reaper) has told.
+    pub exit: Option<Exit>,
+    /// Does its process end on SIGTERM?
+    pub obeys: bool,
+    /// Is the runtime's own state of it garbage? Then it can't be commanded.
+    pub broken: bool,
+    /// How it ended, while its monitor hasn't told yet.
+    pub untold: Option<Exit>,
+}
+
+impl SimContainer {
+    pub(super) fn lives(&self) -> bool {
+        matches!(
+            self.status,
+            Status::Created | Status::Running | Status::Paused
+        )
+    }
+
+    /// What is seen of it.
+    pub(super) fn seen(&self) -> ObservedContainer {
+        ObservedContainer {
+            status: if self.broken {
+                Status::Broken
+            } else {
+                self.status
+            },
+            process: (self.lives() && !self.broken).then_some(self.process),
+            monitor: self.monitor,
+            exit: self.exit.clone(),
+            leftovers: true,
+        }
+    }
+
+    /// A monitor goes on with what it is at, whoever waits for it. Was there anything?
+    pub(super) fn proceed(&mut self) -> bool {
+        if self.status == Status::Creating {
+            self.status = Status::Created;
+            return true;
+        }
+        if let Some(exit) = self.untold.take() {
+            self.exit = Some(exit);
+            self.monitor = false;
+            return true;
+        }
+        false
+    }
+}
+
+/// The simulated world.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Every attempt of which anything is left.
+    pub containers: BTreeMap<ContainerId, SimContainer>,
+    /// Incarnations with a network namespace.
+    pub sandboxes: BTreeSet<Uid>,
+    /// Incarnations on the host's network.
+    pub on_host_network: BTreeSet<Uid>,
+    /// Snapshots that are there.
+    pub snapshots: BTreeSet<String>,
+    /// Incarnations with directories.
+    pub directories: BTreeSet<Uid>,
+    /// Images that can be had; none in here means that every image can be had.
+    pub missing_images: BTreeSet<String>,
+    /// Faults in the order in which calls of a verb meet them.
+    pub faults: BTreeMap<Verb, VecDeque<Fault>>,
+    /// Every call that was made.
+    pub calls: Vec<(Verb, String)>,
+    /// How often each container's own process began to run.
+    pub runs: BTreeMap<(Uid, u16), u32>,
+    /// Do processes that are to be made end on SIGTERM?
+    pub stubborn: bool,
+    /// Do monitors tell an exit only after the end of its process was seen?
+    pub slow_monitors: bool,
+    pub(super) next_pid: i32,
+    pub(super) changes: VecDeque<Change>,
+}
