@@ -231,14 +231,9 @@ fn said(plan: &InstancePlan) -> String {
                     exit,
                     next_up,
                     backoff,
-                    next: following,
+                    // The create that follows in the plan tells of it.
+                    next: _,
                 } => {
-                    // Its create is part of the plan, and no other is.
-                    let of_plan = plan.actions.iter().find_map(|p| match &p.action {
-                        Action::Create { intent } => Some(intent),
-                        _ => None,
-                    });
-                    assert_eq!(of_plan, following.as_ref());
                     let code = exit.code.map_or("?".to_owned(), |c| c.to_string());
                     let reason = exit.reason.map_or("-".to_owned(), |r| r.to_string());
                     let next = next_up.map_or("never".to_owned(), since);
