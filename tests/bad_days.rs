@@ -1,6 +1,9 @@
 //! Bad days: one table of what can go wrong, what the scheduler is told of it, what the command
 //! line says, and which degraded mode shows it. Three instances that run beside it keep their pids
 //! and their last seq through all of it, and after each row nothing of it is left on the machine.
+//!
+//! `BAD_DAY=runc` tries only the rows whose input has that text; with `--nocapture` the table is
+//! shown when it holds, too.
 
 #![allow(
     missing_docs,

@@ -49,7 +49,7 @@ pub const ROWS: &[Row] = &[
         input: "registry that stalls",
         wire: "CREATING > FAILED ImagePullBackOff",
         code: 0,
-        line: "imageless is Failed (ImagePullBackOff): image 127.0.0.1:*: the pull of * was killed: no progress for 2s*",
+        line: "imageless is Failed (ImagePullBackOff): image 127.0.0.1:*: the pull of * was killed: no progress for 3s*",
         modes: "",
         case: |w| {
             let registry = stalling(w, 3);

@@ -55,7 +55,7 @@ pub const ROWS: &[Row] = &[
         input: "runc hangs",
         wire: "CREATING > FAILED StartError",
         code: 0,
-        line: "ill is Failed (StartError): container ill: create the container *: the container was not created within 2s*; it is started again",
+        line: "ill is Failed (StartError): container ill: create the container *: the container was not created within 3s*; it is started again",
         modes: "RuntimeHung",
         case: |w| {
             let definition = w.ill_fated("ill", "hangs");
@@ -66,7 +66,7 @@ pub const ROWS: &[Row] = &[
         input: "runc ignores SIGTERM, its grandchild holds stdout",
         wire: "CREATING > FAILED StartError",
         code: 0,
-        line: "ill is Failed (StartError): container ill: start the container *: runc start: not done after 2s, killed; it is started again",
+        line: "ill is Failed (StartError): container ill: start the container *: runc start: not done after 3s, killed; it is started again",
         modes: "RuntimeHung",
         case: |w| {
             let definition = w.ill_fated("ill", "stubborn");
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
         input: "skopeo ignores SIGTERM, its grandchild holds stdout",
         wire: "CREATING > FAILED ImagePullBackOff",
         code: 0,
-        line: "ill is Failed (ImagePullBackOff): image 127.0.0.1:*: the pull of * was killed: not done after 2s*",
+        line: "ill is Failed (ImagePullBackOff): image 127.0.0.1:*: the pull of * was killed: not done after 3s*",
         modes: "RuntimeHung",
         case: |w| {
             let image = w.registry.image(&format!("busybox:{STUBBORN_TAG}"));
