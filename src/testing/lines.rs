@@ -138,7 +138,7 @@ impl Die {
             },
             4 => Event::DaemonStopped {},
             5 => Event::NodeStopping {},
-            6 if self.choice % 2 == 0 => Event::Drained {},
+            6 if self.choice.is_multiple_of(2) => Event::Drained {},
             6 => Event::Uncordoned {},
             7 => Event::DegradedEntered {
                 mode,
@@ -179,7 +179,7 @@ impl Die {
             },
             3 => Event::DestroyAccepted { uid, source },
             4 => Event::Refused {
-                uid: (self.choice % 2 == 0).then_some(uid),
+                uid: (self.choice.is_multiple_of(2)).then_some(uid),
                 instance: ["web-0", "../x", ""][usize::from(self.choice % 3)].to_owned(),
                 source,
                 reason: Reason::InvalidDefinition,
@@ -195,7 +195,7 @@ impl Die {
                 uid,
                 image,
                 message: "no such image".to_owned(),
-                retryable: self.choice % 2 == 0,
+                retryable: self.choice.is_multiple_of(2),
                 retry_up: self.number,
             },
             7 => Event::Removed { uid },
@@ -225,12 +225,12 @@ impl Die {
             2 => Event::Started {
                 container,
                 process,
-                adopted: self.choice % 2 == 0,
+                adopted: self.choice.is_multiple_of(2),
             },
             3 => Event::StartFailed {
                 container,
                 message: "the runtime refused it".to_owned(),
-                retryable: self.choice % 2 == 0,
+                retryable: self.choice.is_multiple_of(2),
                 retry_up: self.number,
             },
             4 => Event::Exited {
@@ -239,7 +239,7 @@ impl Die {
                     reason: self.reason(),
                     ..Exit::from_code(i32::from(self.choice % 3) * 70, false)
                 },
-                next_up: (self.number % 2 == 0).then_some(self.number),
+                next_up: (self.number.is_multiple_of(2)).then_some(self.number),
                 backoff: self.small(),
             },
             5 => Event::StopRequested {
