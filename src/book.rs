@@ -74,6 +74,15 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// The disk is full or can't be written; then nothing was recorded.
     fn record(&self, event: Event) -> Result<Recorded, BookError>;
 
+    /// The same for several events, in order; whoever watches what is written is told once, after
+    /// the last, so that those who then want it durable share one sync.
+    ///
+    /// # Errors
+    /// One of them can't be written; those before it are.
+    fn record_all(&self, events: Vec<Event>) -> Result<Vec<Recorded>, BookError> {
+        events.into_iter().map(|event| self.record(event)).collect()
+    }
+
     /// Waits until every line up to `seq` survives a power cut. Those who wait at the same time
     /// share one sync.
     ///

@@ -104,6 +104,136 @@ fn every_goal_that_a_page_names_is_one_of_make() {
     }
 }
 
+/// The code of a page: whole lines of its blocks, and what stands between backticks elsewhere.
+fn code_of(text: &str) -> Vec<String> {
+    let mut code = Vec::new();
+    let mut prose = String::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if in_block || line.starts_with("    ") {
+            code.push(line.trim().to_owned());
+        } else {
+            // A span may go on in the next line.
+            prose.push_str(line);
+            prose.push(' ');
+        }
+    }
+    code.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+    code
+}
+
+/// What `riklet COMMAND --help` prints; none if there is no such command.
+fn help(command: &[&str]) -> Option<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_riklet"))
+        .args(command)
+        .arg("--help")
+        .env_clear()
+        .output()
+        .expect("riklet starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    output.status.success().then_some(text)
+}
+
+/// The commands that a help lists: `  name  what it does`.
+fn listed(help: &str) -> Vec<&str> {
+    let rows = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let names = rows.filter_map(|row| row.split_once("  ").map(|(name, _)| name));
+    names
+        .filter(|name| *name != "help" && name.chars().all(|c| c.is_ascii_lowercase()))
+        .collect()
+}
+
+/// `state log [ID]` is the command `state log`, `logs [-f] ID` is `logs`.
+fn command_of(line: &str) -> Vec<&str> {
+    let depth = if line.starts_with("state ") || line.starts_with("config ") {
+        2
+    } else {
+        1
+    };
+    line.split_whitespace().take(depth).collect()
+}
+
+/// The part of the README below a heading.
+fn section(heading: &str) -> String {
+    let readme = read("README.md");
+    let (_, below) = readme
+        .split_once(&format!("## {heading}\n"))
+        .expect("the heading");
+    below.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+/// The code in the first cells of the README's table of commands.
+fn readme_commands() -> Vec<String> {
+    let rows = section("Commands");
+    let cells = rows.lines().filter_map(|line| line.strip_prefix("| "));
+    let first = cells.filter_map(|row| row.split(" | ").next());
+    first.flat_map(code_of).collect()
+}
+
+#[test]
+fn every_command_in_the_readme_exists_with_the_flags_that_it_shows() {
+    let lines = readme_commands();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in &lines {
+        let help = help(&command_of(line)).unwrap_or_else(|| panic!("README names {line:?}"));
+        for flag in line.split([' ', '[', ']']).filter(|w| w.starts_with('-')) {
+            let known = help.split([' ', ',', '\n']).any(|word| word.trim() == flag);
+            assert!(known, "README names {flag} in {line:?}");
+        }
+    }
+}
+
+#[test]
+fn every_command_is_in_the_readme() {
+    let lines = readme_commands();
+    let named: BTreeSet<String> = lines.iter().map(|l| command_of(l).join(" ")).collect();
+    let top = help(&[]).expect("help");
+    let mut commands = Vec::new();
+    for name in listed(&top) {
+        match name {
+            "state" | "config" => {
+                let help = help(&[name]).expect("help");
+                commands.extend(listed(&help).iter().map(|sub| format!("{name} {sub}")));
+            }
+            _ => commands.push(name.to_owned()),
+        }
+    }
+    assert!(commands.len() > 15, "{commands:?}");
+    let missing: Vec<&String> = commands.iter().filter(|c| !named.contains(*c)).collect();
+    assert!(missing.is_empty(), "not in the README: {missing:?}");
+}
+
+#[test]
+fn what_the_readme_calls_not_yet_is_not_there() {
+    let list = section("Not yet");
+    let commands = list.split("\n- ").find_map(|i| i.strip_prefix("commands:"));
+    for line in code_of(commands.expect("a list of commands")) {
+        let there = help(&command_of(&line)).is_some();
+        assert!(!there, "{line:?} is there: move it into the README's table");
+    }
+}
+
+#[test]
+fn every_command_that_a_page_names_exists() {
+    let mut seen = 0;
+    for (page, text) in pages() {
+        for code in code_of(&text) {
+            let code = code.trim_start_matches("target/debug/");
+            let Some(line) = code.strip_prefix("riklet ") else {
+                continue;
+            };
+            if line.starts_with(|c: char| c.is_ascii_lowercase()) {
+                seen += 1;
+                let there = help(&command_of(line)).is_some();
+                assert!(there, "{page} names `riklet {line}`");
+            }
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
 #[test]
 fn ci_calls_make_test_and_nothing_else() {
     let commands: Vec<String> = read(".ci/run")

@@ -82,19 +82,20 @@ Ctrl-C stops the daemon and the scheduler.
 END
 
 # Is make still there, and has it not been told to end? A SIGINT to make alone (not to the
-# terminal's whole group) reaches no recipe: make waits for this script, with its handler
-# for SIGINT (bit 2 of the caught signals) taken down.
-maker_waits() {
+# terminal's whole group) reaches no recipe: make takes its handler for it down (bit 2 of the
+# caught signals) and waits for this script.
+parent_catches_int() {
     local caught
-    caught=$(awk '/^SigCgt:/ { print $2 }' "/proc/$PPID/status" 2>/dev/null) || return 1
-    [ "$made_by_make" = no ] || [ $((16#${caught: -8} & 2)) != 0 ]
+    caught=$(awk '/^SigCgt:/ { print $2 }' "/proc/$PPID/status" 2>/dev/null)
+    [ $((16#${caught: -8} & 2)) != 0 ]
 }
-made_by_make=no
-[ "$(cat "/proc/$PPID/comm")" != make ] || made_by_make=yes
+wanted() { [ -d "/proc/$PPID" ] && { [ "$caught_int" = no ] || parent_catches_int; }; }
+caught_int=no
+if [ "$(cat "/proc/$PPID/comm")" = make ] && parent_catches_int; then caught_int=yes; fi
 
 # Until Ctrl-C, or until the daemon ends by itself.
 while alive "$daemon_pid"; do
-    maker_waits || exit 0
+    wanted || exit 0
     sleep 0.3
 done
 daemon_pid=''

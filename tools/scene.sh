@@ -18,7 +18,7 @@ fail() {
     printf '\n%s: %s\n' "$scene" "$1" >&2
     [ $# = 1 ] || printf '  %s\n' "${@:2}" >&2
     for log in "$run/riklet.log" "$run/scheduler.log"; do
-        [ -s "$log" ] || continue
+        [ -n "$scheduler_pid" ] && [ -s "$log" ] || continue
         printf '  the end of %s:\n' "$log" >&2
         tail -n 15 "$log" | sed 's/^/    /' >&2
     done

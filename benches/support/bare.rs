@@ -18,7 +18,10 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
     unistd::{Pid, pipe2},
 };
 use serde_json::Value;
@@ -32,6 +35,8 @@ const WORD: &str = "bare-loop";
 pub fn run_if_asked() {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|word| word == WORD) {
+        // Its monitors become its children, so that it can wait for their ends.
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
         let number = |n: usize| args[n].parse::<usize>().unwrap();
         let bare = Loop {
             dir: PathBuf::from(&args[2]),
@@ -208,12 +213,8 @@ impl Loop {
             let text = fs::read_to_string(bundle.join("p").join(file)).unwrap();
             Pid::from_raw(text.trim().parse().unwrap())
         };
-        let monitor = pid("conmon.pid");
         kill(pid("pid"), Signal::SIGKILL).unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while kill(monitor, None).is_ok() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        waitpid(pid("conmon.pid"), None).unwrap();
         self.runc(&["delete", &name]);
         umount2(&bundle.join("rootfs"), MntFlags::empty()).unwrap();
     }

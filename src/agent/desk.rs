@@ -1,6 +1,9 @@
 //! What the daemon does for the command line.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -52,7 +55,20 @@ impl<N: Node> AgentDesk<N> {
             durable_seq: self.book.durable_seq(),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
+            notes: self.notes(),
             ..Live::default()
+        }
+    }
+
+    /// What else `status` says.
+    fn notes(&self) -> Vec<String> {
+        let destroys = self.inbox.unknown_destroys.load(Ordering::Relaxed);
+        let note = "of ids that are not known here have come since the start; RIK sends them to \
+                    the first ready node, whoever has the instance";
+        match destroys {
+            0 => Vec::new(),
+            1 => vec![format!("1 destroy {note}")],
+            n => vec![format!("{n} destroys {note}")],
         }
     }
 

@@ -48,10 +48,12 @@ pub enum GroundError {
     )]
     PrivateMounts,
     /// A directory can't be made.
-    #[error("the directory {} can't be made", path.display())]
+    #[error("the directory {} can't be made: give riklet another with {flag}", path.display())]
     Directory {
         /// Which.
         path: PathBuf,
+        /// Which flag names it.
+        flag: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -146,6 +148,7 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
 fn make(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
     let failed = |source| GroundError::Directory {
         path: path.to_owned(),
+        flag,
         source,
     };
     fs::DirBuilder::new()

@@ -92,11 +92,19 @@ fn definition(path: &Path) -> Result<String, CliError> {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(path).map_err(unreadable)?),
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
     source
         .take(limit)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    Ok(text)
+    // Judged before it is taken for text: the cut may lie within a character.
+    if bytes.len() > MAX_BYTES {
+        return Err(CliError::says(format!(
+            "{}: the definition has more than {MAX_BYTES} bytes, which is the limit",
+            path.display()
+        )));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| CliError::says(format!("{} is not UTF-8: {e}", path.display())))
 }

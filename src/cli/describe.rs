@@ -111,7 +111,7 @@ fn of_container(
             "Monitor",
             flag(
                 container.monitor_lost,
-                "gone: the exit code will be unknown",
+                "gone: the exit code may stay unknown",
             ),
         ),
         (

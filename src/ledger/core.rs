@@ -201,6 +201,34 @@ impl Shared {
 
     /// See `Book::record`.
     pub(super) fn record(&self, event: Event) -> Result<Recorded, BookError> {
+        let recorded = self.write(event);
+        self.tell();
+        recorded
+    }
+
+    /// See `Book::record_all`.
+    pub(super) fn record_all(&self, events: Vec<Event>) -> Result<Vec<Recorded>, BookError> {
+        let recorded = events.into_iter().map(|event| self.write(event)).collect();
+        self.tell();
+        recorded
+    }
+
+    /// Tells those who watch what is written.
+    fn tell(&self) {
+        let core = self.core();
+        // Under the lock, so that it never goes back; and nobody is woken by what wasn't written.
+        let tip = core.writer.tip();
+        self.written
+            .send_if_modified(|seq| std::mem::replace(seq, tip) != tip);
+        let full = core.writer.is_full();
+        drop(core);
+        if full {
+            self.work.notify_all();
+        }
+        self.wake_store();
+    }
+
+    fn write(&self, event: Event) -> Result<Recorded, BookError> {
         let mut event = event;
         for last_try in [false, true] {
             let mut core = self.live_core()?;
@@ -224,14 +252,6 @@ impl Shared {
                         state: line.state.clone(),
                     };
                     core.take(line);
-                    let full = core.writer.is_full();
-                    // Under the lock, so that it never goes back.
-                    self.written.send_replace(recorded.seq);
-                    drop(core);
-                    if full {
-                        self.work.notify_all();
-                    }
-                    self.wake_store();
                     return Ok(recorded);
                 }
                 Err(error @ AppendError::Encode(_)) => {

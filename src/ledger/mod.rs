@@ -203,6 +203,10 @@ impl Book for Ledger {
         self.shared.record(event)
     }
 
+    fn record_all(&self, events: Vec<Event>) -> Result<Vec<Recorded>, BookError> {
+        self.shared.record_all(events)
+    }
+
     async fn durable(&self, seq: Seq) -> Result<(), BookError> {
         let mut progress = self.shared.progress.subscribe();
         self.shared.want(seq)?;

@@ -163,6 +163,31 @@ fn those_who_wait_at_the_same_time_share_a_sync() {
 }
 
 #[test]
+fn lines_that_are_recorded_together_are_told_of_once_and_share_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    let mut written = ledger.written();
+    written.mark_unchanged();
+    let before = ledger.counters().fdatasyncs;
+    // Whoever waits for the first as soon as it is told of one.
+    let waiting = ledger.clone();
+    let first = ledger.read(|fold| fold.seq) + 1;
+    let watcher = std::thread::spawn(move || {
+        block(async {
+            written.changed().await.unwrap();
+            waiting.durable(first).await.unwrap();
+            *written.borrow_and_update()
+        })
+    });
+    let recorded = ledger.record_all(vec![accepted(1), accepted(2)]).unwrap();
+    let seqs: Vec<_> = recorded.iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, [first, first + 1]);
+    assert_eq!(watcher.join().unwrap(), first + 1);
+    block(ledger.durable(first + 1)).unwrap();
+    assert_eq!(ledger.counters().fdatasyncs - before, 1);
+}
+
+#[test]
 fn nothing_is_synced_unless_somebody_waits() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, _) = open(dir.path());

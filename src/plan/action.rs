@@ -42,7 +42,7 @@ pub enum Action {
         /// Which.
         container: ContainerId,
     },
-    /// Record how it ended.
+    /// Record how it ended, and in the same breath the intent of the attempt that follows at once.
     RecordExit {
         /// Which.
         container: ContainerId,
@@ -52,6 +52,9 @@ pub enum Action {
         next_up: Option<u64>,
         /// The backoff's level from now on.
         backoff: u32,
+        /// The attempt that follows at once; its `Create` follows in the plan, too. Written
+        /// together both need one sync, whoever waits for the first.
+        next: Option<Intent>,
     },
     /// Record the deadline, then send SIGTERM.
     RequestStop {

@@ -4,7 +4,7 @@ use super::{
     action::{Action, InstancePlan},
     backoff,
     planner::Circumstances,
-    start::plan_start,
+    start::{STARTED_AGAIN, plan_start, start_at_once},
     stop::plan_stop,
 };
 use crate::model::{
@@ -79,15 +79,28 @@ impl Turn<'_> {
         } else {
             backoff::after_exit(self.record, container, &exit, self.now)
         };
+        let after = ContainerRecord {
+            phase: Phase::Exited,
+            next_up,
+            ..container.clone()
+        };
+        let next = match self.record.desired {
+            Desired::Run => start_at_once(self, id.n, &after),
+            Desired::Gone => None,
+        };
         plan.push(
             Action::RecordExit {
                 container: id,
                 exit,
                 next_up,
                 backoff,
+                next: next.clone(),
             },
             why,
         );
+        if let Some(intent) = next {
+            plan.push(Action::Create { intent }, STARTED_AGAIN);
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use crate::model::{
     phase::Phase,
 };
 
+/// Why an attempt follows one that ended.
+pub(super) const STARTED_AGAIN: &str = "it ended, and its restart policy says to start it again";
+
 /// The number of the next attempt; none while one that the journal doesn't know of lives.
 fn next_attempt(turn: &Turn<'_>, n: Position, container: &ContainerRecord) -> Option<u32> {
     let seen = turn
@@ -79,7 +82,7 @@ pub(super) fn plan_start(
     let why = match (&container.last_exit, same_generation) {
         _ if attempt == 1 => "it was never started".to_owned(),
         (_, false) => format!("generation {} replaces the one before", record.generation),
-        (Some(_), true) => "it ended, and its restart policy says to start it again".to_owned(),
+        (Some(_), true) => STARTED_AGAIN.to_owned(),
         (None, true) => "its last attempt never came to run".to_owned(),
     };
     plan.push(
@@ -92,6 +95,21 @@ pub(super) fn plan_start(
         },
         why,
     );
+}
+
+/// The attempt that follows an end at once: nothing has to be there first that isn't.
+pub(super) fn start_at_once(
+    turn: &Turn<'_>,
+    n: Position,
+    ended: &ContainerRecord,
+) -> Option<Intent> {
+    let mut plan = InstancePlan::default();
+    plan_start(turn, n, ended, &mut plan);
+    let mut actions = plan.actions.into_iter();
+    match (actions.next()?.action, actions.next()) {
+        (Action::Create { intent }, None) => Some(intent),
+        _ => None,
+    }
 }
 
 /// Is anything left of containers of a former generation?

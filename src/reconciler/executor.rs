@@ -85,12 +85,22 @@ impl<N: Node, B: Book> Context<N, B> {
                 exit,
                 next_up,
                 backoff,
-            } => self.write(Event::Exited {
-                container: container.clone(),
-                exit: exit.clone(),
-                next_up: *next_up,
-                backoff: *backoff,
-            }),
+                next,
+            } => {
+                let exited = Event::Exited {
+                    container: container.clone(),
+                    exit: exit.clone(),
+                    next_up: *next_up,
+                    backoff: *backoff,
+                };
+                let intended = next.clone().map(|intent| Event::AttemptIntended {
+                    uid: uid.clone(),
+                    intent,
+                });
+                self.book
+                    .record_all(std::iter::once(exited).chain(intended).collect())?;
+                Ok(Done::Next)
+            }
             Action::RequestStop {
                 container,
                 deadline_up,
@@ -187,16 +197,25 @@ impl<N: Node, B: Book> Context<N, B> {
             // Between the plan and here an instruction may have come: then plan again.
             let current = record.desired == Desired::Run
                 && record.images.get(image)?.snapshot.as_ref() == Some(&intent.snapshot);
-            current.then(|| Some((record.instance.clone(), record.spec.clone()?, image.clone())))?
+            // Attempts never repeat: if it is the current one, its intent came with the record of
+            // the former one's end.
+            let container = &intent.container;
+            let intended = record.current(container.n).as_ref() == Some(container);
+            let intended = intended.then_some(record.last_seq);
+            let instance = record.instance.clone();
+            current.then(|| Some((instance, record.spec.clone()?, image.clone(), intended)))?
         });
-        let Some((instance, workload, image)) = known else {
+        let Some((instance, workload, image, intended)) = known else {
             return Ok(Done::Next);
         };
-        let intended = Event::AttemptIntended {
-            uid: uid.clone(),
-            intent: intent.clone(),
+        let seq = match intended {
+            Some(seq) => seq,
+            None => {
+                let (uid, intent) = (uid.clone(), intent.clone());
+                let intended = Event::AttemptIntended { uid, intent };
+                self.book.record(intended)?.seq
+            }
         };
-        let seq = self.book.record(intended)?.seq;
         self.book.durable(seq).await?;
         let request = CreateRequest {
             intent,

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{context::Context, turn::plan_of};
+use super::{
+    context::Context,
+    turn::{self, plan_of, plan_seen},
+};
 use crate::{
     book::Book,
     error_chain::one_line,
     model::{
         ids::{InstanceId, Uid},
         line::{DegradedMode, Event},
+        observed::ObservedInstance,
     },
     node::Node,
     plan::InstancePlan,
@@ -29,25 +33,21 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
         .read(|fold| fold.instances.keys().cloned().collect());
     let mut unclaimed = BTreeMap::new();
     let mut due = Vec::new();
+    let (nothing, now) = (ObservedInstance::default(), context.book.now().up);
     for uid in known
         .iter()
         .chain(seen.instances.keys().filter(|uid| !known.contains(*uid)))
     {
-        match plan_of(context, uid).await {
-            Ok(plan) if !plan.actions.is_empty() => due.push(uid.clone()),
-            // A timer may have been lost with a turn that died.
-            Ok(plan) if plan.wake_up.is_some_and(|up| up <= context.book.now().up) => {
-                due.push(uid.clone());
-            }
-            Ok(_) if !known.contains(uid) => {
-                let containers = seen
-                    .instances
-                    .get(uid)
-                    .map(|i| i.containers.keys().cloned());
-                unclaimed.insert(uid.clone(), containers.into_iter().flatten().collect());
-            }
-            Ok(_) => {}
-            Err(_) => due.push(uid.clone()),
+        // Nothing seen is something seen. What was read later than it was seen may ask for a
+        // turn too many; that looks again.
+        let observed = seen.instances.get(uid).unwrap_or(&nothing);
+        let plan = plan_seen(context, uid, turn::known(context, uid), observed);
+        // A timer may have been lost with a turn that died.
+        let overdue = plan.wake_up.is_some_and(|up| up <= now);
+        if !plan.actions.is_empty() || overdue {
+            due.push(uid.clone());
+        } else if !known.contains(uid) {
+            unclaimed.insert(uid.clone(), observed.containers.keys().cloned().collect());
         }
     }
     show_unclaimed(context, unclaimed.keys());

@@ -9,6 +9,7 @@ use crate::{
     model::{
         fold::{Fold, InstanceRecord},
         ids::Uid,
+        observed::ObservedInstance,
     },
     node::Node,
     plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
@@ -66,14 +67,24 @@ pub(super) async fn plan_of<N: Node, B: Book>(
     // What is known is read first: what is seen is then at least as new.
     let known = known(context, uid);
     let observed = context.node.observe(uid).await?;
-    Ok(match known {
+    Ok(plan_seen(context, uid, known, &observed))
+}
+
+/// Plans by what is known and what was seen.
+pub(super) fn plan_seen<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    known: Known,
+    observed: &ObservedInstance,
+) -> InstancePlan {
+    match known {
         Known::Record(record, mut circumstances) => {
             let now = context.book.now();
-            circumstances.awaited = context.await_exits(uid, &observed, now.up);
-            plan_instance(&record, &observed, &circumstances, &now)
+            circumstances.awaited = context.await_exits(uid, observed, now.up);
+            plan_instance(&record, observed, &circumstances, &now)
         }
-        Known::Nothing { removed } => plan_unknown(uid, &observed, removed),
-    })
+        Known::Nothing { removed } => plan_unknown(uid, observed, removed),
+    }
 }
 
 /// Runs a turn.

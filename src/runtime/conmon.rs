@@ -21,6 +21,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -54,6 +58,12 @@ pub enum MonitorError {
     /// It couldn't be run.
     #[error("can't run the monitor")]
     Spawn {
+        /// Why.
+        source: CallError,
+    },
+    /// The runtime that it is to run can't be run.
+    #[error("can't run the runtime")]
+    Runtime {
         /// Why.
         source: CallError,
     },
@@ -207,6 +217,7 @@ impl Conmon {
     /// # Errors
     /// See [`MonitorError`].
     pub fn spawn(&self, id: &ContainerId) -> Result<(), MonitorError> {
+        self.check_runtime()?;
         let persist = self.layout.persist(id);
         let failed = |path: &Path, source| MonitorError::Prepare {
             path: path.to_owned(),
@@ -235,6 +246,25 @@ impl Conmon {
         child
             .map(drop)
             .map_err(|source| MonitorError::Spawn { source })
+    }
+
+    /// conmon only says that a create failed, not that there was no runtime to run.
+    fn check_runtime(&self) -> Result<(), MonitorError> {
+        let program = self.runc.program();
+        let Err(error) = access(program, AccessFlags::X_OK) else {
+            return Ok(());
+        };
+        let source = match error {
+            Errno::ENOENT => CallError::Missing {
+                program: program.clone(),
+                source: error.into(),
+            },
+            _ => CallError::Spawn {
+                call: program.display().to_string(),
+                source: error.into(),
+            },
+        };
+        Err(MonitorError::Runtime { source })
     }
 
     fn args(&self, id: &ContainerId) -> Vec<OsString> {

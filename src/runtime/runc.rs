@@ -42,7 +42,7 @@ pub enum RuncError {
         source: CallError,
     },
     /// It couldn't be run to its end.
-    #[error("runc {verb}")]
+    #[error("{source}")]
     Call {
         /// Which verb.
         verb: &'static str,

@@ -179,7 +179,7 @@ impl Die {
             },
             3 => Event::DestroyAccepted { uid, source },
             4 => Event::Refused {
-                uid: (self.choice.is_multiple_of(2)).then_some(uid),
+                uid: self.choice.is_multiple_of(2).then_some(uid),
                 instance: ["web-0", "../x", ""][usize::from(self.choice % 3)].to_owned(),
                 source,
                 reason: Reason::InvalidDefinition,
@@ -239,7 +239,7 @@ impl Die {
                     reason: self.reason(),
                     ..Exit::from_code(i32::from(self.choice % 3) * 70, false)
                 },
-                next_up: (self.number.is_multiple_of(2)).then_some(self.number),
+                next_up: self.number.is_multiple_of(2).then_some(self.number),
                 backoff: self.small(),
             },
             5 => Event::StopRequested {

@@ -217,6 +217,12 @@ fn why(instance: &str, found: Option<&Found<'_>>, report: Option<&StateReport>) 
         if !rest.is_empty() {
             why = format!("{why}: {rest}");
         }
+        for (n, _) in record.attempted().filter(|(_, c)| c.monitor_lost) {
+            let name = record.container_spec(n).map_or("", |c| c.name.as_str());
+            why.push_str(&format!(
+                "; the monitor of container {name} is gone, so its exit code may stay unknown"
+            ));
+        }
         if record.uncertain {
             why.push_str("; its lines don't fit together, so it is looked at again");
         }

@@ -63,7 +63,7 @@ pub fn narrate(event: &Event, name: &dyn Fn(&ContainerId) -> Option<String>) -> 
             format!("nothing of {} is left but its log", container(id))
         }
         Event::MonitorLost { container: id } => format!(
-            "the monitor of {} is gone; its exit code will be unknown",
+            "the monitor of {} is gone; its exit code may stay unknown",
             container(id)
         ),
         other => narrate_rest(other),

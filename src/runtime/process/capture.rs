@@ -115,10 +115,22 @@ pub(super) fn last_line(bytes: &[u8]) -> String {
         .map(str::trim)
         .find(|l| !l.is_empty())
         .unwrap_or("");
+    let line = logged(line).unwrap_or_else(|| line.to_owned());
     line.chars()
         .take(300)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// The message of a log line as Go's programs write it (skopeo, umoci):
+/// `time="…" level=fatal msg="…"`. Its quoting is JSON's but for characters that aren't printable.
+fn logged(line: &str) -> Option<String> {
+    let (fields, message) = line.split_once(" msg=")?;
+    if !fields.starts_with("time=") {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_str(message).into_iter::<String>();
+    values.next()?.ok()
 }
 
 #[cfg(test)]

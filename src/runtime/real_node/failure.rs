@@ -93,7 +93,7 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
 
 pub(super) fn of_monitor(id: &ContainerId, error: MonitorError) -> Failure {
     let kind = match &error {
-        MonitorError::Spawn { source } => call_kind(source),
+        MonitorError::Spawn { source } | MonitorError::Runtime { source } => call_kind(source),
         MonitorError::Deadline { .. } => FailureKind::Hung,
         MonitorError::Prepare { .. }
         | MonitorError::Refused { .. }

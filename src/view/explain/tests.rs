@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::{ids::Source, state::Reason},
-    testing::builders::{moment, uid},
+    testing::builders::{container_id, moment, uid},
     view::tests::Journal,
 };
 
@@ -37,6 +37,21 @@ fn the_story_of_a_crash_loop_says_what_why_and_when_next() {
         ]
     );
     assert_eq!(view.story[4].state.as_deref(), Some("Running"));
+}
+
+#[test]
+fn a_lost_monitor_is_told_of_what_runs() {
+    let (mut journal, a) = (Journal::default(), uid(1));
+    journal.accept(&a, "web", Source::Scheduler).run(&a, 1);
+    journal.add(Event::MonitorLost {
+        container: container_id(&a, 0, 1),
+    });
+    let view = explain(&journal.fold, &journal.lines, "web", None).unwrap();
+    assert_eq!(
+        view.why,
+        "web is Running: every container runs; the monitor of container c0 is gone, so its exit \
+         code may stay unknown"
+    );
 }
 
 #[test]

@@ -46,5 +46,9 @@ fn an_output_that_is_opened_anew_is_not_written_over() {
 fn the_last_line_is_one_printable_line() {
     assert_eq!(last_line(b"a\nb \x1b[0m c\n\n"), "b  [0m c");
     assert_eq!(last_line(b"\n\n"), "");
+    let logged = br#"time="2026-11-22T17:10:43Z" level=fatal msg="no \"x\": y" code=1"#;
+    assert_eq!(last_line(logged), r#"no "x": y"#);
+    let other = br#"time="2026-11-22T17:10:43Z" msg=word"#;
+    assert_eq!(last_line(other), String::from_utf8_lossy(other));
     assert_eq!(last_line(&[b'x'; 1000]).len(), 300);
 }
