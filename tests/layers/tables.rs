@@ -118,4 +118,12 @@ pub(crate) const SLEEPS: &[(&str, &str)] = &[
         "tests/support/daemon.rs",
         "the waits with a bound themselves, on a daemon that is another process",
     ),
+    (
+        "tests/support/strace.rs",
+        "a wait with a bound for strace, which is another process",
+    ),
+    (
+        "tests/main_job.rs",
+        "time passing while nothing happens is what is tested: an idle daemon does nothing",
+    ),
 ];
