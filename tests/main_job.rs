@@ -515,11 +515,10 @@ fn exits_of(daemon: &Daemon, instance: &str) -> Vec<Value> {
 
 fn attempts_of(daemon: &Daemon, instance: &str) -> usize {
     let uid = uid(daemon, instance);
-    let started = container_lines(daemon, instance, "started").len();
-    let logs = fs::read_dir(daemon.state().join("logs").join(&uid));
-    let logs = logs.map_or(0, Iterator::count);
-    println!("{instance}: {started} starts, {logs} logs");
-    started
+    let logs = fs::read_dir(daemon.state().join("logs").join(uid)).unwrap();
+    let intended = container_lines(daemon, instance, "created").len();
+    assert_eq!(logs.count(), intended, "a log for each attempt");
+    intended
 }
 
 /// The monitor of an instance's one container, found by its command line.
@@ -719,12 +718,34 @@ async fn a_start_a_restart_and_a_destroy_stay_in_their_budget_of_syncs_and_idle_
     until_terminated(&scheduler, "web").await;
     budget("destroy", 2);
 
-    // Idle over a resync: no sync, no process, no line. Time passing is what is tested.
+    // Idle over a resync: no sync, no process, no line. Time passing is what is tested. What came
+    // last is on its way into the store for a moment.
+    strace.until_quiet(Duration::from_secs(1));
     let (mark, lines) = (strace.mark(), daemon.lines().len());
     tokio::time::sleep(Duration::from_secs(12)).await;
     let did = strace.since(mark);
     assert!(did.is_empty(), "while idle: {did:#?}");
     assert_eq!(daemon.lines().len(), lines);
+}
+
+#[test]
+fn a_test_that_panics_leaves_nothing_on_the_machine() {
+    let left = std::panic::catch_unwind(|| {
+        let mut daemon = Daemon::prepare();
+        daemon.start();
+        daemon.apply(&daemon.definition("web", SERVE));
+        daemon.until("web@cli", "Running");
+        let (dir, pid) = (daemon.dir().to_owned(), pid(&daemon, "web@cli"));
+        let node = daemon.status()["node_uid"].as_str().unwrap().to_owned();
+        std::panic::panic_any((dir, pid, node));
+    });
+    let (dir, pid, node) = *left
+        .unwrap_err()
+        .downcast::<(std::path::PathBuf, i32, String)>()
+        .unwrap();
+    assert!(!dir.exists());
+    assert!(!process_runs(pid));
+    assert_eq!(support::leaks::of_node(&dir, &node), Vec::<String>::new());
 }
 
 #[test]

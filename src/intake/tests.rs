@@ -241,7 +241,7 @@ fn a_create_means_what_is_known_of_its_id() {
     let first = accepted(door.create("web-1", SCHEDULER, web()));
     let lines = door.lines();
     // Live, by an equal model, however it is written.
-    for same in [web(), web().replace(' ', "").replace('\n', "")] {
+    for same in [web(), web().replace([' ', '\n'], "")] {
         let verdict = door.create("web-1", SCHEDULER, same);
         assert!(matches!(verdict, Verdict::Unchanged { .. }));
     }

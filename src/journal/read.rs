@@ -323,3 +323,6 @@ pub fn lines(dir: &Path, range: RangeInclusive<Seq>) -> Result<Lines, ReadError>
         ended: false,
     })
 }
+
+#[cfg(test)]
+mod tests;

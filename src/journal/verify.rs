@@ -147,3 +147,6 @@ fn disagreeing_snapshot(seq: Seq) -> Damage {
         covered: true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,3 +335,6 @@ fn newer(first: Seq, detail: String) -> Newer {
         detail,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -241,3 +241,6 @@ impl Writer {
         self.broken = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

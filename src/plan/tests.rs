@@ -231,6 +231,8 @@ fn said(plan: &InstancePlan) -> String {
                     exit,
                     next_up,
                     backoff,
+                    // The create that follows in the plan tells of it.
+                    next: _,
                 } => {
                     let code = exit.code.map_or("?".to_owned(), |c| c.to_string());
                     let reason = exit.reason.map_or("-".to_owned(), |r| r.to_string());
@@ -403,15 +405,15 @@ fn delays_double_up_to_a_cap_and_reset_after_a_clean_run() {
         said(&row.seen(Status::Stopped).exit_file(code).plan())
     };
     let rows = [
-        (0, 1_000, Always, 1, "1 - +0 1"),
+        (0, 1_000, Always, 1, "1 - +0 1, create 0-2"),
         (1, 1_000, Always, 0, "0 - +10000 2"),
         (2, 1_000, Always, 1, "1 - +20000 3"),
         (5, 1_000, Always, 1, "1 - +160000 6"),
         (6, 1_000, Always, 1, "1 - +300000 7"),
         (u32::MAX, 1_000, Always, 1, "1 - +300000 4294967295"),
-        (6, 600_000, Always, 1, "1 - +0 1"),
+        (6, 600_000, Always, 1, "1 - +0 1, create 0-2"),
         (6, 599_999, Always, 1, "1 - +300000 7"),
-        (0, 1_000, OnFailure, 1, "1 - +0 1"),
+        (0, 1_000, OnFailure, 1, "1 - +0 1, create 0-2"),
         (3, 1_000, OnFailure, 0, "0 - never 0"),
         (0, 1_000, Never, 1, "1 - never 0"),
         (0, 1_000, Never, 0, "0 - never 0"),
@@ -601,7 +603,7 @@ fn a_drained_node_stops_what_runs_and_starts_nothing() {
                         reason: Some(Reason::NodeDrained),
                     });
                 }),
-            "record-exit 0-1 0 NodeDrained +0 0",
+            "record-exit 0-1 0 NodeDrained +0 0, create 0-2",
         ),
     ]);
 }
@@ -709,12 +711,12 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
         (
             "exit file, exit not recorded",
             running().seen(Status::Stopped).exit_file(3),
-            "record-exit 0-1 3 - +0 1",
+            "record-exit 0-1 3 - +0 1, create 0-2",
         ),
         (
             "exit file, the runtime has forgotten it",
             running().seen(Status::Absent).exit_file(137),
-            "record-exit 0-1 137 - +0 1",
+            "record-exit 0-1 137 - +0 1, create 0-2",
         ),
         (
             "exit file, not even its start recorded",
@@ -727,7 +729,7 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
         (
             "gone, no exit file",
             running(),
-            "record-exit 0-1 ? MonitorLost +0 1",
+            "record-exit 0-1 ? MonitorLost +0 1, create 0-2",
         ),
         (
             "gone, no exit file, Never",
@@ -747,13 +749,13 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
                 .changed(|row| {
                     row.circumstances.awaited.insert(id(0, 1), NOW - 10_000);
                 }),
-            "record-exit 0-1 ? MonitorLost +0 1",
+            "record-exit 0-1 ? MonitorLost +0 1, create 0-2",
         ),
         ("paused", running().seen(Status::Paused), ""),
         (
             "the runtime's state is lost",
             running().seen(Status::Broken),
-            "remove 0-1, record-exit 0-1 ? RuntimeStateLost +0 0",
+            "remove 0-1, record-exit 0-1 ? RuntimeStateLost +0 0, create 0-2",
         ),
     ]);
 }
@@ -766,12 +768,12 @@ fn after_a_reboot_what_ran_runs_again_at_once() {
         (
             "no exit file",
             ran(Always).with(|c| c.backoff = 4),
-            "record-exit 0-1 ? NodeRebooted +0 0",
+            "record-exit 0-1 ? NodeRebooted +0 0, create 0-2",
         ),
         (
             "no exit file, OnFailure",
             ran(OnFailure),
-            "record-exit 0-1 ? NodeRebooted +0 0",
+            "record-exit 0-1 ? NodeRebooted +0 0, create 0-2",
         ),
         (
             "no exit file, Never",
@@ -799,12 +801,12 @@ fn after_a_reboot_what_ran_runs_again_at_once() {
         (
             "taken down in order",
             with_file(Always, 143).in_order(),
-            "record-exit 0-1 143 NodeRebooted +0 0",
+            "record-exit 0-1 143 NodeRebooted +0 0, create 0-2",
         ),
         (
             "taken down in order with 0, OnFailure",
             with_file(OnFailure, 0).in_order(),
-            "record-exit 0-1 0 NodeRebooted +0 0",
+            "record-exit 0-1 0 NodeRebooted +0 0, create 0-2",
         ),
         (
             "taken down in order with 0, Never",
@@ -814,12 +816,12 @@ fn after_a_reboot_what_ran_runs_again_at_once() {
         (
             "processes in its cgroup under another boot id",
             ran(Always).seen(Status::Running),
-            "remove 0-1, record-exit 0-1 ? NodeRebooted +0 0",
+            "remove 0-1, record-exit 0-1 ? NodeRebooted +0 0, create 0-2",
         ),
         (
             "created, not started",
             always().attempt(Phase::Created).rebooted(),
-            "record-exit 0-1 ? NodeRebooted +0 0",
+            "record-exit 0-1 ? NodeRebooted +0 0, create 0-2",
         ),
         (
             "intended",

@@ -449,6 +449,8 @@ enum Happening {
         which: usize,
     },
     Stubborn(bool),
+    SlowMonitors(bool),
+    SnapshotsLost,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -469,6 +471,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..6_usize, 0..4_u8).prop_map(|(which, status)| Damage { which, status }),
         1 => (0..6_usize).prop_map(|which| Vanish { which }),
         1 => any::<bool>().prop_map(Stubborn),
+        1 => any::<bool>().prop_map(SlowMonitors),
+        1 => Just(SnapshotsLost),
     ]
 }
 
@@ -555,6 +559,8 @@ impl Bench {
                 }
             }
             Happening::Stubborn(stubborn) => self.node.world().stubborn = stubborn,
+            Happening::SlowMonitors(slow) => self.node.world().slow_monitors = slow,
+            Happening::SnapshotsLost => self.node.world().snapshots.clear(),
         }
     }
 

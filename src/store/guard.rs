@@ -33,6 +33,9 @@ pub enum OpenFailure {
     NotNow(String),
 }
 
+/// The open database, and what was in it.
+pub type Found = (Db, Result<Content, Why>);
+
 /// Runs something of sled's; a panic becomes an error text.
 ///
 /// # Errors
@@ -51,14 +54,22 @@ pub fn calm<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 ///
 /// # Errors
 /// What to do instead.
-pub fn open(dir: &Path, limit: Duration) -> Result<(Db, Result<Content, Why>), OpenFailure> {
+pub fn open(dir: &Path, limit: Duration) -> Result<Found, OpenFailure> {
+    open_by(open_here, dir, limit)
+}
+
+fn open_by(
+    opener: impl FnOnce(&Path) -> Result<Found, sled::Error> + Send + 'static,
+    dir: &Path,
+    limit: Duration,
+) -> Result<Found, OpenFailure> {
     hygiene(dir, limit).map_err(|e| OpenFailure::NotNow(format!("{}: {e}", dir.display())))?;
     let (tell, opened) = mpsc::channel();
     let path = dir.to_owned();
     std::thread::Builder::new()
         .name("store-open".to_owned())
         .spawn(move || {
-            let result = calm(|| open_here(&path));
+            let result = calm(|| opener(&path));
             // Nobody waits any more if that took too long; the database is closed again then.
             tell.send(result).ok();
         })
@@ -76,7 +87,7 @@ pub fn open(dir: &Path, limit: Duration) -> Result<(Db, Result<Content, Why>), O
 }
 
 #[allow(clippy::disallowed_methods)] // The one place that opens sled.
-fn open_here(dir: &Path) -> Result<(Db, Result<Content, Why>), sled::Error> {
+fn open_here(dir: &Path) -> Result<Found, sled::Error> {
     let db = sled::Config::new()
         .path(dir)
         .cache_capacity(CACHE)
@@ -139,3 +150,6 @@ fn try_lock(dir: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

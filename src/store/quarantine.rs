@@ -80,3 +80,6 @@ pub fn prune(dir: &Path, now: Timestamp) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

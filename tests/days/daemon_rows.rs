@@ -25,6 +25,30 @@ pub const ROWS: &[Row] = &[
         case: |w| second(w, "state-2", "run"),
     },
     Row {
+        input: "second daemon on one socket",
+        wire: "",
+        code: 1,
+        line: "riklet: another riklet answers at */run/riklet.sock: stop it, or give this one its own --socket",
+        modes: "",
+        case: |w| {
+            let at = |name: &str| w.node.dir().join(name);
+            w.seen_running(&at("state-4"), &at("run-4"), &at("run/riklet.sock"))
+        },
+    },
+    Row {
+        input: "run dir of another node",
+        wire: "",
+        code: 1,
+        line: "riklet: */run-3 belongs to the node 0123456789, this is *; use another directory, or remove it once nothing of that node runs",
+        modes: "",
+        case: |w| {
+            let run = w.node.dir().join("run-3");
+            fs::create_dir(&run).unwrap();
+            fs::write(run.join("owner"), "0123456789\n").unwrap();
+            second(w, "state-3", "run-3")
+        },
+    },
+    Row {
         input: "state dir is a file",
         wire: "",
         code: 1,
@@ -47,7 +71,7 @@ pub const ROWS: &[Row] = &[
 
 fn second(w: &mut World, state: &str, run: &str) -> Seen {
     let at = |name: &str| w.node.dir().join(name);
-    let seen = w.seen_running(&at(state), &at(run));
+    let seen = w.seen_running(&at(state), &at(run), &at("other.sock"));
     if seen.line.contains("in use by") {
         let pid = format!("pid {};", w.node.pid());
         assert!(seen.line.contains(&pid), "{}", seen.line);

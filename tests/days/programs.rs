@@ -43,12 +43,13 @@ here='{here}'
 stubborn() {{ {STUBBORN} }}
 for id; do :; done
 for verb; do
-    case $verb in create | start)
+    case $verb in create | start | delete)
         day=$(grep -hos '{BAD_DAY}=[a-z-]*' '{pods}'/"${{id%%-*}}"/*/config.json | head -n 1)
         case $verb:${{day#*=}} in
         create:fails) echo 'the moon is in the wrong house' >&2; exit 1 ;;
         create:hangs) sleep 300; exit 1 ;;
         start:stubborn) stubborn runc ;;
+        delete:delete-hangs) sleep 300; exit 1 ;;
         esac
         break ;;
     esac

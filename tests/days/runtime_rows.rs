@@ -44,6 +44,14 @@ pub const ROWS: &[Row] = &[
         case: conmon_killed,
     },
     Row {
+        input: "runc hangs when it is to delete",
+        wire: "CREATING > RUNNING > DESTROYING > TERMINATED",
+        code: 0,
+        line: "ill is Terminated; nothing of it is left on the node",
+        modes: "RuntimeHung",
+        case: |w| destroyed(w, "delete-hangs"),
+    },
+    Row {
         input: "runc hangs",
         wire: "CREATING > FAILED StartError",
         code: 0,
@@ -87,6 +95,15 @@ pub const ROWS: &[Row] = &[
 fn ill(w: &mut World, definition: &str) -> Seen {
     w.create("ill", definition);
     w.until_wire("ill", "*FAILED *");
+    w.seen("ill", &["explain", "ill"])
+}
+
+fn destroyed(w: &mut World, day: &str) -> Seen {
+    let definition = w.ill_fated("ill", day);
+    w.create("ill", &definition);
+    w.until_wire("ill", "*RUNNING");
+    w.scheduler.destroy("ill").unwrap();
+    w.until_wire("ill", "*TERMINATED");
     w.seen("ill", &["explain", "ill"])
 }
 

@@ -231,15 +231,13 @@ impl World {
     }
 
     /// A daemon that is to end by itself, with these directories.
-    pub fn seen_running(&self, state: &Path, run: &Path) -> Seen {
+    pub fn seen_running(&self, state: &Path, run: &Path, socket: &Path) -> Seen {
         let mut command = Command::new("/usr/bin/timeout");
         command.args(["20", env!("CARGO_BIN_EXE_riklet"), "run", "--standalone"]);
         command.arg("--state-dir").arg(state);
         command.arg("--run-dir").arg(run);
         command.args(["--log-level", "error"]);
-        command
-            .arg("--socket")
-            .arg(self.node.dir().join("other.sock"));
+        command.arg("--socket").arg(socket);
         let said = command.output().unwrap();
         let text = String::from_utf8_lossy(&said.stderr);
         Seen {

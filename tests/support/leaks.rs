@@ -60,6 +60,14 @@ pub fn outside(dir: &Path, state: &Path, daemon: Option<i32>) -> Vec<String> {
     left
 }
 
+/// The same where the journal is gone, too: of this directory and this node.
+pub fn of_node(dir: &Path, node: &str) -> Vec<String> {
+    let mut left = processes(dir, None);
+    left.extend(mounts(dir));
+    left.extend(cgroups_of(node));
+    left
+}
+
 /// Processes whose command line names something below `dir`.
 fn processes(dir: &Path, daemon: Option<i32>) -> Vec<String> {
     let mark = format!("{}/", dir.display());

@@ -64,6 +64,20 @@ impl Strace {
         self.lines().len()
     }
 
+    /// Waits until nothing came for so long.
+    pub fn until_quiet(&self, quiet: Duration) {
+        let began = Instant::now();
+        let mut last = (self.mark(), Instant::now());
+        while last.1.elapsed() < quiet {
+            assert!(began.elapsed() < 20 * quiet, "it never is quiet");
+            thread::sleep(quiet / 20);
+            let mark = self.mark();
+            if mark != last.0 {
+                last = (mark, Instant::now());
+            }
+        }
+    }
+
     /// What came since then: syncs and processes; threads are not among it.
     pub fn since(&self, mark: usize) -> Vec<String> {
         let mut lines = self.lines().split_off(mark);

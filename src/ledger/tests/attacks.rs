@@ -386,3 +386,45 @@ proptest! {
         prop_assert!(verdict.is_sound(), "{:?}", verdict.damage);
     }
 }
+
+#[test]
+fn a_snapshot_corrupted_at_start_changes_nothing_that_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let (ledger, _) = open(dir.path());
+    for n in 0..2 {
+        ledger.record(accepted(n)).unwrap();
+        let seq = ledger.read(|f| f.seq);
+        block(ledger.durable(seq)).unwrap();
+        ledger.snapshot_soon();
+        let limit = std::time::Instant::now() + Duration::from_secs(20);
+        while crate::journal::snapshot::list(&journal).unwrap().last() != Some(&seq) {
+            assert!(std::time::Instant::now() < limit, "no snapshot is taken");
+            std::thread::yield_now();
+        }
+    }
+    let before = pieces(&ledger);
+    ledger.close().unwrap();
+    drop(ledger);
+    // The newest, then both; with the store and without it.
+    let seqs = crate::journal::snapshot::list(&journal).unwrap();
+    assert_eq!(seqs.len(), 2);
+    for seq in seqs.into_iter().rev() {
+        let path = journal.join(crate::journal::snapshot::file_name(seq));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        for with_store in [true, false] {
+            if !with_store {
+                std::fs::remove_dir_all(dir.path().join("db")).unwrap();
+            }
+            let (ledger, opening) = open(dir.path());
+            assert_eq!(before[1..], pieces(&ledger)[1..]);
+            assert!(opening.damage.iter().all(|d| !d.in_doubt()));
+            let told = opening.degraded();
+            let damaged =
+                |(mode, _): &(DegradedMode, String)| *mode == DegradedMode::JournalDamaged;
+            assert!(told.iter().any(damaged), "{told:?}");
+            ledger.close().unwrap();
+        }
+    }
+}

@@ -48,7 +48,7 @@ impl<I: ImageSource> RealNode<I> {
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), Failure> {
         let turn = self.turn(id).await;
         self.end(id).await?;
-        self.forget(id).await?;
+        let hung = self.forget(id).await?;
         let of = id.clone();
         let tried = format!("remove what is left of {id}");
         self.off_thread(&tried.clone(), move |node| {
@@ -66,27 +66,34 @@ impl<I: ImageSource> RealNode<I> {
         })
         .await?;
         self.forget_attempt(id);
-        Ok(())
+        // Nothing is left, and the next remove succeeds at once; but that the runtime hangs, or
+        // isn't there, must be seen.
+        hung.map_or(Ok(()), Err)
     }
 
-    /// Has the runtime forget a container of which nothing lives.
-    async fn forget(&self, id: &ContainerId) -> Result<(), Failure> {
+    /// Has the runtime forget a container of which nothing lives. What it returns went wrong and
+    /// was made up for by hand, but says something of the node.
+    async fn forget(&self, id: &ContainerId) -> Result<Option<Failure>, Failure> {
         let dir = self.layout().runc_dir(id);
         let tried = || format!("have the runtime forget {id}");
+        let mut hung = None;
         match runc_state::read(&dir) {
-            Ok(RuncState::Absent) => return Ok(()),
+            Ok(RuncState::Absent) => return Ok(None),
             Ok(RuncState::Known { .. }) => {
                 // 12 ms; `--force` would take 108.
-                let deleted = self.0.runc.delete(id).await;
-                if let Err(error) = deleted {
+                if let Err(error) = self.0.runc.delete(id).await {
                     tracing::debug!(container = %id, %error, "the runtime won't delete; its record goes by hand");
+                    let failure = failure::of_runc(tried(), error);
+                    let of_node = [FailureKind::Hung, FailureKind::ProgramMissing];
+                    hung = of_node.contains(&failure.kind).then_some(failure);
                 }
             }
             // It couldn't be read by the runtime either.
             Ok(RuncState::Broken) | Err(_) => {}
         }
         // All its processes are gone, so what is left is a directory.
-        remove_directory(&dir).map_err(|e| failure::of_io(tried(), e))
+        remove_directory(&dir).map_err(|e| failure::of_io(tried(), e))?;
+        Ok(hung)
     }
 
     pub(super) async fn remove_all(&self, uid: &Uid) -> Result<(), Failure> {
