@@ -314,7 +314,7 @@ fn what_a_newer_riklet_wrote_is_not_read_over() {
     let mut pages = Pages::start();
     let at = pages.bytes.len();
     let body =
-        format!(r#"{{"seq":2,"at":"2026-01-01T00:00:00Z","up":1,"boot":"b","kind":"invented""#);
+        r#"{"seq":2,"at":"2026-01-01T00:00:00Z","up":1,"boot":"b","kind":"invented""#.to_owned();
     let sum = pages.sum.next(body.as_bytes());
     pages
         .bytes
