@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::ground::GroundError;
 use self::{desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples};
 use crate::{
-    api,
+    api::{self, Desk, Socket},
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
@@ -95,12 +95,18 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 struct Agent {
     book: Ledger,
     ground: Ground,
-    stop_intake: CancellationToken,
-    stop_link: CancellationToken,
-    stop_work: CancellationToken,
+    stop: Stop,
     api: JoinHandle<()>,
     session: Option<JoinHandle<()>>,
     reconciler: JoinHandle<()>,
+}
+
+/// Ends the loops, in this order.
+#[derive(Default)]
+struct Stop {
+    intake: CancellationToken,
+    link: CancellationToken,
+    work: CancellationToken,
 }
 
 impl Agent {
@@ -120,13 +126,9 @@ impl Agent {
         let context = reconciler.context();
         begin_waiting(&intake, &waker);
 
-        let (stop_intake, stop_link, stop_work) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let stop = Stop::default();
         let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
-        let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop_work);
+        let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (link, session) = start_session(
             config,
@@ -134,7 +136,7 @@ impl Agent {
             Arc::clone(&inbox),
             samples,
             &waker,
-            stop_link.clone(),
+            stop.link.clone(),
         );
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
@@ -154,22 +156,15 @@ impl Agent {
             link,
             inbox,
             waker,
-            stop_work.clone(),
+            stop.work.clone(),
         ));
-        let serving = api::serve(socket, desk, stop_intake.clone());
-        let api = tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(why = one_line(&error), "the local API ended");
-            }
-        });
-        let reconciler = tokio::spawn(reconciler.run(stop_work.clone()));
+        let api = serve_api(socket, desk, stop.intake.clone());
+        let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
         Ok(Self {
             book,
             ground,
-            stop_intake,
-            stop_link,
-            stop_work,
+            stop,
             api,
             session,
             reconciler,
@@ -179,14 +174,14 @@ impl Agent {
     /// Ends the loops: nothing new is taken, what is under way ends, what came of it is sent,
     /// the journal is closed. Containers go on running.
     async fn end(self) -> Result<(), AgentError> {
-        self.stop_intake.cancel();
+        self.stop.intake.cancel();
         ended("the local API", self.api).await;
         if ground::node_is_stopping(&self.ground).await {
             record(&self.book, Event::NodeStopping {});
         }
-        self.stop_work.cancel();
+        self.stop.work.cancel();
         ended("the reconciler", self.reconciler).await;
-        self.stop_link.cancel();
+        self.stop.link.cancel();
         if let Some(session) = self.session {
             ended("the link to the scheduler", session).await;
         }
@@ -209,6 +204,16 @@ fn say_what_is_not_there_yet(config: &Config) {
         let dir = config.manifests_dir.display();
         tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
+}
+
+/// Answers the command line until it is told to stop.
+fn serve_api<D: Desk>(socket: Socket, desk: Arc<D>, stop: CancellationToken) -> JoinHandle<()> {
+    let serving = api::serve(socket, desk, stop);
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(why = one_line(&error), "the local API ended");
+        }
+    })
 }
 
 fn record(book: &Ledger, event: Event) {

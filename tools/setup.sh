@@ -16,7 +16,10 @@ RUN=(
     ip:iproute2                # to look at network namespaces by hand
     jq:jq                      # how make demo, and you, read JSON
 )
-TEST=(docker-registry:docker-registry)   # a real registry on loopback for the pull tests
+TEST=(
+    docker-registry:docker-registry   # a real registry on loopback for the pull tests
+    strace:strace                     # counts the daemon's syncs and forks
+)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
