@@ -14,7 +14,7 @@ use crate::{
     node::{Failure, FailureKind},
     runtime::{
         bundle,
-        layout::{container_cgroup, monitor_cgroup, netns_name, pod_cgroup},
+        layout::{Layout, container_cgroup, monitor_cgroup, netns_name, pod_cgroup},
         runc_state::{self, RuncState},
     },
 };
@@ -28,6 +28,27 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 
 fn remove_directory(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir_all(path))
+}
+
+/// The exit file, and what its monitor left of it: conmon writes `<name>.XXXXXX` and renames that,
+/// so one that was ended in between leaves it for ever. A container's id has no dot.
+fn remove_exit_file(layout: &Layout, id: &ContainerId) -> io::Result<()> {
+    let begun = format!("{id}.");
+    let entries = match fs::read_dir(layout.exits()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(begun.as_bytes())
+        {
+            gone(fs::remove_file(entry.path()))?;
+        }
+    }
+    gone(fs::remove_file(layout.exit_file(id)))
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -61,7 +82,7 @@ impl<I: ImageSource> RealNode<I> {
             }
             bundle::remove(layout, &of).map_err(|e| failure::of_bundle(&of, e))?;
             remove_directory(&layout.persist(&of))
-                .and_then(|()| gone(fs::remove_file(layout.exit_file(&of))))
+                .and_then(|()| remove_exit_file(layout, &of))
                 .map_err(|e| failure::of_io(tried, e))
         })
         .await?;
@@ -118,3 +139,6 @@ impl<I: ImageSource> RealNode<I> {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;
