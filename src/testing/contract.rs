@@ -1,4 +1,5 @@
-//! What every [`Node`](crate::node::Node) promises, as tests: one suite for the real node and the simulated one.
+//! What every [`Node`](crate::node::Node) promises, as tests: one suite for the real node and the
+//! simulated one.
 //!
 //! Each promise is an async function over a fresh node; [`node_contract!`](crate::node_contract)
 //! makes a test of each. Where a simulation can't know what a kernel knows, the promise says
