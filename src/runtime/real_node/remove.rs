@@ -30,6 +30,20 @@ fn remove_directory(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir_all(path))
 }
 
+/// Removes a container's exit file, and what its monitor was writing to become it: a monitor that
+/// is ended once the exit is known from tmpfs may leave `<container id>.<six characters>`.
+fn remove_exit_files(exits: &Path, id: &ContainerId) -> io::Result<()> {
+    let unfinished = format!("{id}.");
+    for entry in fs::read_dir(exits)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(&unfinished) {
+            gone(fs::remove_file(entry.path()))?;
+        }
+    }
+    gone(fs::remove_file(exits.join(id.to_string())))
+}
+
 impl<I: ImageSource> RealNode<I> {
     /// Ends monitor and container, and waits until both cgroups are empty.
     pub(super) async fn end(&self, id: &ContainerId) -> Result<(), Failure> {
@@ -61,7 +75,7 @@ impl<I: ImageSource> RealNode<I> {
             }
             bundle::remove(layout, &of).map_err(|e| failure::of_bundle(&of, e))?;
             remove_directory(&layout.persist(&of))
-                .and_then(|()| gone(fs::remove_file(layout.exit_file(&of))))
+                .and_then(|()| remove_exit_files(&layout.exits(), &of))
                 .map_err(|e| failure::of_io(tried, e))
         })
         .await?;
@@ -118,3 +132,6 @@ impl<I: ImageSource> RealNode<I> {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;
