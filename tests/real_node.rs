@@ -317,10 +317,13 @@ async fn a_runtime_that_hangs_is_killed_with_its_monitor_at_the_deadline() {
     assert_eq!(failure.kind, FailureKind::Hung);
     assert!(!world.cgroups.populated(""));
     removed(&world, &id).await;
-    // Starting, too; and a remove needs no runtime that answers.
+    // Starting, too; and a remove needs no runtime that answers: it tells once that one hung,
+    // and by then nothing is left.
     let id = fresh_id();
     create(&world.node, &id, &workload()).await.unwrap();
     let failure = node.start(&id).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Hung);
+    let failure = node.remove(&id).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Hung);
     node.remove(&id).await.unwrap();
     removed(&world, &id).await;
