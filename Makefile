@@ -48,10 +48,10 @@ doc: ## target/doc/riklet/index.html; a broken link is an error
 test: ## everything that CI checks: set-up, lint, docs, and every test, on real containers
 	@FEATURES="$(FEATURES)" tools/test.sh
 
-bench: ## start times, beside plain runc
+bench: ## starts, restarts, memory and idle cost of a release build, beside a bare loop of runc
 	@tools/setup.sh run
 	@MAKE_GOAL=bench tools/preflight.sh
-	cargo bench --locked $(FEATURES)
+	cargo bench --locked $(FEATURES) --bench start --bench restart --bench footprint
 
 clean-run: ## ends the containers of make run and forgets its state
 	@tools/clean-run.sh

@@ -57,6 +57,17 @@ struct Samplers {
     began: Instant,
 }
 
+/// A running container: its attempt, its name, its restarts.
+type Live = (ContainerId, String, u32);
+
+fn live(record: &InstanceRecord) -> Vec<Live> {
+    let running = record.attempted();
+    let running = running.filter(|(_, c)| c.phase == Phase::Running);
+    running
+        .filter_map(|(n, c)| Some((record.current(n)?, c.name.clone(), c.restarts)))
+        .collect()
+}
+
 impl NodeSamples {
     /// Measures until `stop`.
     pub(super) fn start(
@@ -109,31 +120,30 @@ impl NodeSamples {
     }
 
     fn sample(&self, samplers: &mut Samplers) {
-        let running: Vec<InstanceRecord> = self.book.read(|fold| {
+        // Only what is measured is copied: definitions are big, and this runs for ever.
+        let running: Vec<(Uid, Vec<Live>)> = self.book.read(|fold| {
             let reported = |r: &&InstanceRecord| {
                 r.reported
                     .as_ref()
                     .is_some_and(|s| s.state == State::Running)
             };
-            fold.instances.values().filter(reported).cloned().collect()
+            let running = fold.instances.values().filter(reported);
+            running.map(|r| (r.uid.clone(), live(r))).collect()
         });
         let at = samplers.began.elapsed();
         let mut instances = BTreeMap::new();
-        let mut alive: Vec<ContainerId> = Vec::new();
-        for record in &running {
-            let live: Vec<(ContainerId, &str, u32)> = record
-                .attempted()
-                .filter(|(_, c)| c.phase == Phase::Running)
-                .filter_map(|(n, c)| Some((record.current(n)?, c.name.as_str(), c.restarts)))
-                .collect();
+        for (uid, live) in &running {
             let subjects = live.iter().map(|(id, name, restarts)| Subject {
                 id,
                 name,
                 restarts: *restarts,
             });
-            instances.insert(record.uid.clone(), samplers.instances.sample(subjects, at));
-            alive.extend(live.into_iter().map(|(id, ..)| id));
+            instances.insert(uid.clone(), samplers.instances.sample(subjects, at));
         }
+        let mut alive: Vec<ContainerId> = running
+            .into_iter()
+            .flat_map(|(_, live)| live.into_iter().map(|(id, ..)| id))
+            .collect();
         alive.sort();
         samplers
             .instances

@@ -110,6 +110,15 @@ impl LogFlags {
     }
 }
 
+/// Threads that run futures. An agent waits for the kernel; more would only cost memory, for
+/// glibc gives each its own arena.
+const WORKERS: usize = 2;
+
+/// The most threads for work that blocks: looks at files, forks, network namespaces. As many as
+/// a burst of starts keeps busy with some to spare, so that a few that hang on a dead mount hold
+/// up nobody; without a bound 50 starts at once leave 80 stacks and arenas behind.
+const BLOCKING: usize = 32;
+
 impl Args {
     fn flags(&self) -> Vec<(&'static str, String)> {
         let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
@@ -151,6 +160,8 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let config = args.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
         .thread_name("riklet")
         .build()
         .map_err(|e| CliError::says(format!("cannot start a runtime: {e}")))?;

@@ -18,8 +18,8 @@ use sled::Db;
 
 use super::{Content, Why, content};
 
-/// sled's cache; its default is 1 GiB.
-const CACHE: u64 = 16 << 20;
+/// sled's cache; its default is 1 GiB. A node's desired state is well below 1 MiB, and is read once.
+const CACHE: u64 = 2 << 20;
 
 /// How long a lock that is held is waited for.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
