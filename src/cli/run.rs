@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, node};
+use super::{CliError, arenas, node};
 use crate::{
     agent,
     config::{self, Config},
@@ -158,6 +158,7 @@ const NEWER_FORMAT: u8 = 78;
 
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let config = args.settings()?;
+    arenas::limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(WORKERS)

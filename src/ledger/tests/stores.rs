@@ -16,7 +16,16 @@ fn filled(dir: &Path, n: u64) -> Vec<(crate::model::fold::Piece, String)> {
 
 #[allow(clippy::disallowed_methods)] // To damage it.
 fn sled_at(dir: &Path) -> sled::Db {
-    sled::open(dir.join("db")).unwrap()
+    // sled lets go of its lock a moment after its handle is dropped.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    loop {
+        match sled::open(dir.join("db")) {
+            Err(sled::Error::Io(_)) if std::time::Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn quarantined(dir: &Path) -> usize {

@@ -7,6 +7,11 @@
 
 use std::{fs, io, path::Path};
 
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+};
+
 use super::{ImageSource, RealNode, failure};
 use crate::{
     model::ids::{ContainerId, Uid},
@@ -28,6 +33,26 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 
 fn remove_directory(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir_all(path))
+}
+
+/// Removes the runtime's directory of a container. runc mounts a copy of itself there for a
+/// moment (its guard against CVE-2019-5736); one that was killed in it leaves the mount.
+fn remove_record(dir: &Path) -> io::Result<()> {
+    match remove_directory(dir) {
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
+        done => return done,
+    }
+    for entry in fs::read_dir(dir)? {
+        match umount2(
+            &entry?.path(),
+            MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW,
+        ) {
+            // Not a mount: most of them aren't.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    remove_directory(dir)
 }
 
 /// The exit file, and what its monitor left of it: conmon writes `<name>.XXXXXX` and renames that,
@@ -113,7 +138,7 @@ impl<I: ImageSource> RealNode<I> {
             Ok(RuncState::Broken) | Err(_) => {}
         }
         // All its processes are gone, so what is left is a directory.
-        remove_directory(&dir).map_err(|e| failure::of_io(tried(), e))?;
+        remove_record(&dir).map_err(|e| failure::of_io(tried(), e))?;
         Ok(hung)
     }
 
