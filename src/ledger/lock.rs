@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use crate::model::ids::NodeUid;
@@ -48,6 +49,29 @@ fn holder(pid: Option<i32>) -> String {
     pid.map_or("another process".to_owned(), |pid| format!("pid {pid}"))
 }
 
+/// How long a killed holder may take to let go: its main thread is dead at once, its lock goes
+/// with the last of its threads.
+const DYING: Duration = Duration::from_secs(2);
+
+/// Who wrote itself into the lock file.
+fn holder_pid(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Is there no living process of this pid, or only what is left of one (state Z or X, proc(5))?
+fn is_dying(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 /// A locked directory, until this is dropped or the process ends. Not inherited by children.
 #[derive(Debug)]
 pub struct DirLock {
@@ -75,17 +99,21 @@ impl DirLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).ok();
-                return Err(LockError::Held {
-                    dir: dir.to_owned(),
-                    pid: text.trim().parse().ok(),
-                });
+        let patience = Instant::now() + DYING;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let pid = holder_pid(&mut file);
+                    if pid.is_some_and(is_dying) && Instant::now() < patience {
+                        std::thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
+                    let dir = dir.to_owned();
+                    return Err(LockError::Held { dir, pid });
+                }
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let pid = format!("{}\n", std::process::id());
         // A full disk must not stop a start: the pid is for a person.

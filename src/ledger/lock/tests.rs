@@ -23,3 +23,23 @@ fn a_directory_of_another_node_is_refused() {
     lock.claim(&a).unwrap();
     assert!(matches!(lock.claim(&b), Err(LockError::Foreign { .. })));
 }
+
+#[test]
+fn a_lock_that_a_killed_holder_is_still_letting_go_of_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = DirLock::take(dir.path()).unwrap();
+    // No process has the largest number, so this holder counts as dying.
+    std::fs::write(dir.path().join("lock"), format!("{}\n", i32::MAX)).unwrap();
+    // One that doesn't let go is refused all the same, in time.
+    let began = std::time::Instant::now();
+    assert!(DirLock::take(dir.path()).is_err());
+    assert!(began.elapsed() >= DYING);
+    let (tell, told) = std::sync::mpsc::channel();
+    let letting_go = std::thread::spawn(move || {
+        told.recv().unwrap();
+        drop(held);
+    });
+    tell.send(()).unwrap();
+    DirLock::take(dir.path()).unwrap();
+    letting_go.join().unwrap();
+}
