@@ -393,3 +393,37 @@ fn installed(program: &str) -> bool {
     }
     there
 }
+
+#[test]
+fn a_teardown_waits_for_a_killed_daemon_and_refuses_beside_a_living_one() {
+    let dir = scratch();
+    let (state, run) = (dir.path().join("state"), dir.path().join("run"));
+    fs::create_dir_all(&state).expect("a directory");
+    fs::create_dir_all(&run).expect("a directory");
+    let lock = fs::File::create(state.join("lock")).expect("a file");
+    lock.lock().expect("a free lock");
+    let teardown = |holder: u32| {
+        fs::write(state.join("lock"), format!("{holder}\n")).expect("a file");
+        Command::new("/bin/bash")
+            .arg(root().join("tools/teardown.sh"))
+            .args([&state, &run])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bash")
+    };
+    let refused = teardown(std::process::id())
+        .wait_with_output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("({})", std::process::id())),
+        "{said}"
+    );
+    // No process has the largest number.
+    let mut waiting = teardown(i32::MAX.unsigned_abs());
+    assert!(waiting.try_wait().expect("a child").is_none());
+    drop(lock);
+    assert!(waiting.wait().expect("bash").success());
+}

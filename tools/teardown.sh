@@ -17,11 +17,23 @@ complain() {
     failed=1
 }
 
+# A killed daemon holds its locks until the last of its threads is gone, and until a child that it
+# was just making has become another program: a holder that no longer lives is waited for.
+dead() {
+    local state
+    state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)
+    [ -z "$state" ] || [ "$state" = Z ] || [ "$state" = X ]
+}
 for lock in "$state/lock" "$run/lock"; do
-    if [ -e "$lock" ] && ! flock -n "$lock" true; then
-        printf 'teardown: a daemon holds %s (%s); stop it first\n' "$lock" "$(head -c 80 "$lock")" >&2
-        exit 1
-    fi
+    [ -e "$lock" ] || continue
+    until flock -n "$lock" true; do
+        holder=$(head -c 80 "$lock")
+        if ! dead "$holder" || ((SECONDS >= 10)); then
+            printf 'teardown: a daemon holds %s (%s); stop it first\n' "$lock" "$holder" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
 done
 
 # Drawn names are 10 digits of Crockford's base32 (src/model/ids.rs).

@@ -50,8 +50,9 @@ fn holder(pid: Option<i32>) -> String {
 }
 
 /// How long a killed holder may take to let go: its main thread is dead at once, its lock goes
-/// with the last of its threads.
-const DYING: Duration = Duration::from_secs(2);
+/// with the last of its threads, and with a child that it was just making, which holds the lock
+/// until it becomes another program (joining a cgroup may take it a second on a busy machine).
+const DYING: Duration = Duration::from_secs(10);
 
 /// Who wrote itself into the lock file.
 fn holder_pid(file: &mut File) -> Option<i32> {
@@ -85,6 +86,11 @@ impl DirLock {
     /// # Errors
     /// Somebody else has it, or the file can't be used.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
+        Self::take_within(dir, DYING)
+    }
+
+    /// The same; a holder that no longer lives gets so long to let go.
+    fn take_within(dir: &Path, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let failed = |source| LockError::Io {
             path: path.clone(),
@@ -99,7 +105,7 @@ impl DirLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        let patience = Instant::now() + DYING;
+        let patience = Instant::now() + patience;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
