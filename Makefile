@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run demo test lint doc bench clean-run sweep
+.PHONY: help setup build release run demo test prove lint doc bench clean-run sweep
 MAKEFLAGS += --no-print-directory
 
 # One set of features for every goal, so that run, demo and test share one build. The debug
@@ -47,6 +47,9 @@ doc: ## target/doc/riklet/index.html; a broken link is an error
 # and lets those that load the machine run one by one.) TEST_RUNNER=cargo asks for cargo test.
 test: ## everything that CI checks: set-up, lint, docs, and every test, on real containers
 	@FEATURES="$(FEATURES)" tools/test.sh
+
+prove: ## the long form of every proof, about an hour; writes docs/reliability.md from the runs
+	@MAKE_GOAL=prove tools/prove.sh
 
 bench: ## starts, restarts, memory and idle cost of a release build, beside a bare loop of runc
 	@tools/setup.sh run
