@@ -12,6 +12,7 @@ mod inbox;
 mod outbox;
 mod samples;
 mod tend;
+mod wounds;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
-use self::{desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples};
+use self::{
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples,
+    wounds::Wounds,
+};
 use crate::{
     api::{self, Desk, Socket},
     book::{Book, BookError},
@@ -33,7 +37,7 @@ use crate::{
     intake::Intake,
     ledger::{Ledger, OpenError},
     model::{ids::Uid, line::Event},
-    reconciler::{Context, Reconciler, Wake, Waker},
+    reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
 };
@@ -83,7 +87,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signal)?;
     let ground = ground::prepare(&config).await?;
-    let agent = Agent::start(&config, ground)?;
+    let agent = Agent::start(&config, ground).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM"),
         _ = interrupt.recv() => tracing::info!("SIGINT"),
@@ -110,7 +114,7 @@ struct Stop {
 }
 
 impl Agent {
-    fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
+    async fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
         let book = ground.ledger.clone();
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
@@ -126,7 +130,11 @@ impl Agent {
         let context = reconciler.context();
         begin_waiting(&intake, &waker);
 
+        // Before any instruction: a create may be meant for what is unclaimed.
+        reconciler::look_first(&context).await;
+
         let stop = Stop::default();
+        let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
@@ -144,6 +152,7 @@ impl Agent {
             context,
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
+            wounds: Arc::clone(&wounds),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
@@ -155,6 +164,7 @@ impl Agent {
             book.clone(),
             link,
             inbox,
+            wounds,
             waker,
             stop.work.clone(),
         ));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, wounds::Wounds};
 use crate::{
     book::Book,
     error_chain::one_line,
@@ -23,6 +23,7 @@ pub(super) async fn tend(
     book: Ledger,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
+    wounds: Arc<Wounds>,
     waker: Waker,
     stop: CancellationToken,
 ) {
@@ -37,6 +38,7 @@ pub(super) async fn tend(
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
                     show_health(&book, &health);
+                    wounds.show(&book);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.

@@ -72,6 +72,7 @@ fn text(view: &DescribeView, now: Option<Timestamp>) -> String {
             "Uncertain",
             flag(view.uncertain, "its lines don't fit together"),
         ),
+        ("In doubt", view.doubt.clone().unwrap_or_default()),
         ("Queued", flag(view.queued, "a create waits for its end")),
         ("Last line", view.last_seq.to_string()),
     ]);

@@ -123,6 +123,7 @@ fn instances(view: &StatusView) -> String {
         (c.failed, "failed"),
         (c.destroying, "being destroyed"),
         (c.terminated, "completed"),
+        (c.in_doubt, "in doubt"),
         (c.unclaimed, "unclaimed"),
         (c.forgotten, "forgotten by the scheduler"),
     ] {

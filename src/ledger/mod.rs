@@ -18,6 +18,7 @@
 mod admission;
 mod belief;
 mod core;
+mod doubt;
 pub mod lock;
 pub mod offline;
 mod open;
@@ -35,12 +36,13 @@ use tokio::sync::watch;
 use self::core::{Core, Shared};
 pub use self::{
     admission::{Admission, admission},
+    doubt::{Doubt, doubt},
     lock::{DirLock, LockError},
     opening::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
 };
 use crate::{
     book::{Book, BookError, Recorded},
-    journal::{DiskCounts, Identity},
+    journal::{Damage, DiskCounts, Identity},
     model::{
         fold::Fold,
         ids::Seq,

@@ -45,7 +45,6 @@ pub(super) struct Memory {
     held: BTreeSet<Uid>,
     hung_at: Option<u64>,
     awaited: BTreeMap<ContainerId, u64>,
-    unclaimed: BTreeMap<Uid, Vec<ContainerId>>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -70,14 +69,17 @@ impl<N: Node, B: Book> Context<N, B> {
         self.memory().held = uids;
     }
 
-    /// What bears this node's mark and of which nothing is known, as the last survey found it.
-    #[must_use]
-    pub fn unclaimed(&self) -> BTreeMap<Uid, Vec<ContainerId>> {
-        self.memory().unclaimed.clone()
-    }
-
-    pub(super) fn set_unclaimed(&self, unclaimed: BTreeMap<Uid, Vec<ContainerId>>) {
-        self.memory().unclaimed = unclaimed;
+    /// Unclaimed things that are on their way out and bear the mark of this incarnation's
+    /// instance: it isn't started beside them.
+    pub(super) fn leaving_before(&self, uid: &Uid) -> Vec<Uid> {
+        self.book.read(|fold| {
+            let Some(record) = fold.instances.get(uid) else {
+                return Vec::new();
+            };
+            let disowned = fold.node.disowned.iter();
+            let same = disowned.filter(|(_, d)| d.instance.as_ref() == Some(&record.instance));
+            same.map(|(uid, _)| uid.clone()).collect()
+        })
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {

@@ -125,6 +125,9 @@ pub struct Counts {
     pub destroying: usize,
     /// Terminated: completed, and not yet removed.
     pub terminated: usize,
+    /// In doubt: neither started nor stopped.
+    #[serde(default)]
+    pub in_doubt: usize,
     /// Of which nothing is known.
     pub unclaimed: usize,
     /// The scheduler's, forgotten by it since a lost link.
@@ -207,6 +210,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
 fn counts(fold: &Fold, live: &Live) -> Counts {
     let mut counts = Counts {
         total: fold.instances.len(),
+        in_doubt: fold.doubted().count(),
         unclaimed: live.unclaimed.len(),
         forgotten: live.forgotten,
         ..Counts::default()
