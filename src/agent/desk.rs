@@ -1,6 +1,7 @@
 //! What the daemon does for the command line.
 
 use std::{
+    error::Error,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -148,6 +149,14 @@ impl<N: Node> AgentDesk<N> {
 }
 
 impl<N: Node> AgentDesk<N> {
+    /// What is known holds, and what is damaged is history.
+    async fn accept_damage(&self) -> Result<Vec<Uid>, Box<dyn Error + Send + Sync>> {
+        let settled = self.book.accept_damage().await?;
+        let book = self.book.clone();
+        tokio::task::spawn_blocking(move || book.snapshot_now()).await??;
+        Ok(settled)
+    }
+
     /// Destroys what is unclaimed, by its uid, the id of one of its containers, or the instance
     /// that its mark names.
     async fn delete_unclaimed(
@@ -339,10 +348,10 @@ impl<N: Node> Desk for AgentDesk<N> {
         let live = self.live();
         let mut open = self.book.read(|fold| view::repair(fold, &live));
         if accept {
-            let settled = self.book.accept_damage().await;
+            let settled = self.accept_damage().await;
             let settled = settled.map_err(|source| DeskError::Failed {
                 tried: "what is known could not be accepted".to_owned(),
-                source: Box::new(source),
+                source,
             })?;
             self.wounds.accept();
             self.wounds.show(&self.book);

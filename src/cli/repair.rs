@@ -84,6 +84,8 @@ fn accept(config: &Config) -> Result<RepairView, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|e| CliError::says(format!("cannot start a runtime: {e}")))?;
     runtime.block_on(ledger.accept_damage()).map_err(failed)?;
+    let snapshot = ledger.snapshot_now();
+    snapshot.map_err(|e| CliError::says(format!("a snapshot can't be written: {e}")))?;
     let mode = DegradedMode::JournalDamaged;
     if ledger.read(|fold| fold.node.degraded.contains_key(&mode)) {
         ledger

@@ -44,8 +44,8 @@ pub fn doubt(fold: &Fold, damage: &[Damage]) -> Option<Doubt> {
 }
 
 impl Ledger {
-    /// Takes what is known of the instances in doubt for what they shall be, durably, and has a
-    /// snapshot taken, so that what is damaged is history. Returns who was in doubt.
+    /// Takes what is known of the instances in doubt for what they shall be, durably. Returns who
+    /// was in doubt. With a snapshot after it what is damaged is history.
     ///
     /// # Errors
     /// It can't be written down; then some may still be in doubt.
@@ -60,7 +60,6 @@ impl Ledger {
         if let Some(last) = recorded.last() {
             self.durable(last.seq).await?;
         }
-        self.snapshot_soon();
         Ok(doubted)
     }
 }

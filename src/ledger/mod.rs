@@ -187,6 +187,17 @@ impl Ledger {
         self.shared.snapshot_soon();
     }
 
+    /// Takes a snapshot of what is durable, here and now. Blocks for some fsyncs.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn snapshot_now(&self) -> std::io::Result<()> {
+        let gate = self.shared.gate();
+        let done = syncer::snapshot(&self.shared, self.core());
+        drop(gate);
+        done
+    }
+
     /// The orderly end: everything written is made durable, the store flushed and synced, the
     /// threads ended. Later calls fail. Blocks.
     ///

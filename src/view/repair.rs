@@ -38,14 +38,16 @@ pub struct DoubtedView {
 /// What is open by the fold and by what a live daemon sees.
 #[must_use]
 pub fn repair(fold: &Fold, live: &Live) -> RepairView {
+    let mut doubted: Vec<_> = fold.doubted().map(doubted_view).collect();
+    doubted.sort_by(|a, b| (&a.instance, &a.uid).cmp(&(&b.instance, &b.uid)));
     RepairView {
-        doubted: fold.doubted().map(doubted).collect(),
+        doubted,
         unclaimed: live.unclaimed.clone(),
         ..RepairView::default()
     }
 }
 
-fn doubted(record: &InstanceRecord) -> DoubtedView {
+fn doubted_view(record: &InstanceRecord) -> DoubtedView {
     let desired = match record.desired {
         Desired::Run => "run",
         Desired::Gone => "gone",

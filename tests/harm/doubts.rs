@@ -117,7 +117,7 @@ fn s01_an_instance_whose_lines_are_damaged_is_neither_started_nor_stopped() {
 
     // It outlives a kill, and the store that is there again.
     world.node.restart();
-    assert_eq!(world.in_doubt(), ["web@cli", "db@cli"]);
+    assert_eq!(world.in_doubt(), ["db@cli", "web@cli"]);
 
     // An instruction that names one settles it, also one that says what is known.
     let node = &world.node;
@@ -157,7 +157,7 @@ fn s01_what_is_in_doubt_is_settled_without_a_daemon_too_and_a_delete_names_it() 
     let journal = world.node.state().join("journal");
     let files = || fs::read_dir(&journal).unwrap().count();
     let before = files();
-    assert_eq!(world.in_doubt(), ["web@cli", "db@cli"]);
+    assert_eq!(world.in_doubt(), ["db@cli", "web@cli"]);
     assert_eq!(files(), before);
     let said = world.node.ok(&["state", "repair", "--accept"]);
     assert!(said.out.contains("2 instances in doubt"), "{}", said.out);

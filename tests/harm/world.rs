@@ -54,12 +54,11 @@ impl World {
         let mut node = node();
         node.start();
         run(&node, "web", SERVE);
-        node.kill9();
+        node.restart();
         let old = node.dir().join("hour-old");
         for name in STATE {
             copy_dir(&node.state().join(name), &old.join(name));
         }
-        node.start();
         run(&node, "db", SERVE);
         snapshot(&node, 1);
         node.restart();
@@ -105,7 +104,7 @@ impl World {
 
     /// With the daemon dead, everything that a start changed is as it was.
     pub fn heal(&mut self) {
-        if self.node.alive() {
+        if self.node.started() {
             self.node.kill9();
         }
         let (kept, state) = (self.aside("pristine"), self.node.state());
@@ -129,6 +128,13 @@ impl World {
     /// What isn't as it should be with those that run: the very processes of before, nothing to
     /// do, and the ticker goes on.
     pub fn faults(&self) -> Vec<String> {
+        let faults = self.process_faults();
+        self.ticks(1);
+        faults
+    }
+
+    /// The same without the ticker.
+    pub fn process_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (instance, (pid, began)) in &self.running {
             if !process_runs(*pid) || start_time(*pid).as_ref() != Some(began) {
@@ -138,7 +144,6 @@ impl World {
         faults.extend(self.row_faults());
         let nothing_to_do = |d: &Daemon| d.plan().is_empty().then_some(());
         self.node.wait("nothing to do", nothing_to_do);
-        self.ticks(1);
         faults
     }
 

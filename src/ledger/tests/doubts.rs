@@ -106,6 +106,7 @@ fn a_doubt_outlives_kills_the_store_and_snapshots_until_it_is_settled() {
     let (ledger, _) = open(dir.path());
     assert_eq!(block(ledger.accept_damage()).unwrap().len(), 3);
     assert!(instances(&ledger).is_empty());
+    ledger.snapshot_now().unwrap();
     ledger.close().unwrap();
     drop(ledger);
     let (ledger, opening) = open(dir.path());
