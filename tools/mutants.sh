@@ -10,19 +10,23 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
-copy=$(mktemp -d "${TMPDIR:-/tmp}/riklet-test-$$-mutants-XXXX")
-export CARGO_TARGET_DIR=${MUTANTS_TARGET:-$top/target/mutants}
-trap 'rm -rf "$copy"' EXIT
-trap 'exit 130' INT TERM HUP
+export CARGO_TARGET_DIR=$top/target/mutants
+# Always the same place, so that cargo builds little.
+copy=$CARGO_TARGET_DIR/checkout
+log=$CARGO_TARGET_DIR/log
+mkdir -p "$CARGO_TARGET_DIR"
+exec 9>"$CARGO_TARGET_DIR/lock"
+flock -n 9 || { echo "mutants: another run is at work in $CARGO_TARGET_DIR" >&2; exit 1; }
+rm -rf "$copy"
+mkdir "$copy"
 git archive HEAD | tar -x -C "$copy"
 # cargo goes by times: an old one would hide a change that was taken back.
 find "$copy" -name '*.rs' -exec touch {} +
+trap 'exit 130' INT TERM HUP
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=($(cd tests/mutants && ls ./*.patch | sed 's|^\./||; s|\.patch$||'))
 
-log=$copy.log
-trap 'rm -rf "$copy" "$log"' EXIT
 run() { # run ARGS...: 0 the tests pass, 1 they fail, 2 it doesn't build, or no test ran
     (
         cd "$copy" || exit 2
