@@ -16,8 +16,9 @@ use super::{AgentError, tend::show};
 use crate::{
     book::{Book, BookError},
     clock::{Clock, ClockError},
-    config::Config,
+    config::{Config, Journal},
     image::{Images, ImagesConfig, SkopeoConfig},
+    journal::Sizes,
     ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, lock},
     model::{ids::NodeUid, line::Event},
     runtime::{
@@ -96,6 +97,7 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let clock = Clock::system().map_err(GroundError::from)?;
     let (ledger, opening) = Ledger::open(OpenOptions {
         owner: lock::owner(&config.run_dir).or_else(|| marked_owner(&config.state_dir)),
+        sizes: sizes(&config.journal),
         ..OpenOptions::new(&config.state_dir, clock)
     })?;
     run_lock.claim(&opening.node).map_err(GroundError::from)?;
@@ -118,6 +120,16 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         spawner,
         _locks: [state_lock, run_lock],
     })
+}
+
+fn sizes(kept: &Journal) -> Sizes {
+    Sizes {
+        segment: kept.segment,
+        history_age: kept.history_age,
+        history_bytes: kept.history_size,
+        history_always: kept.history_always,
+        ..Sizes::default()
+    }
 }
 
 fn check_process(config: &Config) -> Result<(), GroundError> {

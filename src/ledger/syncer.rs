@@ -30,10 +30,10 @@ pub(super) fn run(shared: &Shared) {
             rotate(shared);
         }
         let mut core = shared.core();
-        if std::mem::take(&mut core.snapshot_wanted) {
-            if let Err(error) = snapshot(shared, core) {
-                tracing::warn!(%error, "a snapshot can't be written");
-            }
+        if std::mem::take(&mut core.snapshot_wanted)
+            && let Err(error) = snapshot(shared, core)
+        {
+            tracing::warn!(%error, "a snapshot can't be written");
         }
         drop(gate);
     }
