@@ -19,6 +19,7 @@
 
 mod harm {
     pub mod doubts;
+    pub mod exits;
     pub mod files;
     pub mod kinds;
     pub mod offsets;

@@ -135,8 +135,8 @@ fn s01_a_store_ahead_of_a_journal_whose_end_is_lost_carries_on() {
     world.node.start();
     run(&world.node, "late", SERVE);
     world.learn();
+    world.node.terminate();
     let applied = world.node.lines().last().unwrap()["seq"].as_u64().unwrap();
-    world.node.kill9();
     world.keep();
     let journal = world.node.state().join("journal");
     let mut segments: Vec<_> = fs::read_dir(&journal)
