@@ -30,8 +30,9 @@ pub struct Doubt {
 #[must_use]
 pub fn doubt(fold: &Fold, damage: &[Damage]) -> Option<Doubt> {
     let mut lost = damage.iter().filter(|d| d.in_doubt());
-    let first = lost.clone().map(|d| d.first).min()?;
-    let uids = fold.concerned(first);
+    // Whoever an earlier loss concerns and a later one doesn't was settled in between.
+    let latest = lost.clone().map(|d| d.first).max()?;
+    let uids = fold.concerned(latest);
     let why = lost.next()?.to_string();
     let more = match lost.count() {
         0 => String::new(),

@@ -3,7 +3,10 @@
 use super::*;
 
 fn instances(ledger: &Ledger) -> Vec<String> {
-    ledger.read(|fold| fold.doubted().map(|r| r.instance.to_string()).collect())
+    let mut found: Vec<_> =
+        ledger.read(|fold| fold.doubted().map(|r| r.instance.to_string()).collect());
+    found.sort();
+    found
 }
 
 /// Makes the line at `seq` unreadable.
@@ -32,6 +35,8 @@ fn with_a_hole() -> (tempfile::TempDir, Seq) {
         ledger.record(accepted(n)).unwrap();
     }
     let hole = ledger.record(Event::DaemonStopped {}).unwrap().seq;
+    // A later line says that this one was durable: bad bytes there are damage, no tail.
+    block(ledger.durable(hole)).unwrap();
     for n in 3..5 {
         ledger.record(accepted(n)).unwrap();
     }
@@ -78,6 +83,26 @@ fn a_later_instruction_settles_what_an_instance_shall_be() {
     let (ledger, opening) = open(dir.path());
     assert_eq!(instances(&ledger), ["web-2"]);
     assert_eq!(opening.doubted, 1);
+}
+
+#[test]
+fn a_later_loss_concerns_also_those_that_an_earlier_one_does_not() {
+    let (dir, _) = with_a_hole();
+    let (ledger, _) = open(dir.path());
+    let doubted: Vec<_> = ledger.read(|fold| fold.doubted().map(|r| r.uid.clone()).collect());
+    for uid in doubted {
+        let source = Source::Operator;
+        ledger.record(Event::Settled { uid, source }).unwrap();
+    }
+    let second = ledger.record(Event::DaemonStopped {}).unwrap().seq;
+    block(ledger.durable(second)).unwrap();
+    ledger.record(accepted(7)).unwrap();
+    ledger.close().unwrap();
+    drop(ledger);
+    wreck(dir.path(), second);
+    std::fs::remove_dir_all(dir.path().join("db")).unwrap();
+    let (_, opening) = open(dir.path());
+    assert_eq!(opening.doubted, 5, "all but web-7, which began later");
 }
 
 #[test]
