@@ -16,7 +16,7 @@ use crate::{
         fold::Fold,
         ids::{ContainerId, Source},
         instruction::Instruction,
-        line::Event,
+        line::{DegradedMode::RuntimeHung, Event},
         observed::Status,
         state::{Reason, State},
     },
@@ -428,6 +428,25 @@ async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
     assert_eq!(bench.running().len(), 1);
     let shown = bench.fold(|f| f.node.degraded.clone());
     assert_eq!(shown.values().next(), Some(&uid.to_string()));
+}
+
+#[tokio::test]
+async fn s24_a_hung_call_is_shown_for_a_minute_after_the_last_one_and_then_no_more() {
+    let bench = Bench::new();
+    let hung = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeHung));
+    bench
+        .node
+        .fault(Verb::Create, Fault::Before(FailureKind::Hung));
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(hung(&bench), "shown");
+    bench.rest().await;
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    survey::differing(&bench.context).await;
+    assert!(hung(&bench), "one that succeeds says nothing of the others");
+    bench.book.advance(61_000);
+    survey::differing(&bench.context).await;
+    assert!(!hung(&bench), "left by itself");
 }
 
 /// What may happen to a node.
