@@ -12,6 +12,7 @@ mod inbox;
 mod outbox;
 mod samples;
 mod tend;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
