@@ -40,6 +40,8 @@ end_processes() {
 sweep_dir() {
     local dir=$1 journal state run
     end_processes "$dir"
+    # A journal that a test made unwritable.
+    find "$dir" -maxdepth 4 -type d -name journal -exec chattr -f -R -i {} + 2>/dev/null || true
     # Every state dir in it has a journal/ or pods/; the run dir is looked for beside it.
     while read -r state; do
         for run in "$state/run" "$(dirname "$state")"/{run,.run} "$state"; do
