@@ -4,17 +4,19 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use tokio::sync::watch;
 
 use crate::{
+    book::Book as _,
     error_chain::one_line,
     intake::{Intake, Verdict},
     ledger::Ledger,
     model::{
+        fold::Fold,
         ids::{Seq, Uid},
         instruction::Instruction,
     },
@@ -32,10 +34,16 @@ pub(super) struct Inbox {
     /// owns the instance (design section 9, rule 2).
     pub(super) unknown_destroys: AtomicU64,
     heard: Mutex<BTreeSet<String>>,
+    /// With so many heard, those that are gone are forgotten.
+    forget_at: AtomicUsize,
+    book: Ledger,
 }
 
+/// So many ids are always kept; beyond that twice as many as live.
+const HEARD_AT_LEAST: usize = 1024;
+
 impl Inbox {
-    pub(super) fn new(intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
+    pub(super) fn new(book: Ledger, intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
         Self {
             intake,
@@ -43,6 +51,8 @@ impl Inbox {
             arrivals,
             unknown_destroys: AtomicU64::new(0),
             heard: Mutex::default(),
+            forget_at: AtomicUsize::new(HEARD_AT_LEAST),
+            book,
         }
     }
 
@@ -50,6 +60,21 @@ impl Inbox {
     /// nothing any more (design section 9, rule 7).
     pub(super) fn heard(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, instance: &str) {
+        let mut heard = self.heard();
+        heard.insert(instance.to_owned());
+        if heard.len() >= self.forget_at.load(Ordering::Relaxed) {
+            let live = |fold: &Fold| -> BTreeSet<String> {
+                let ids = fold.instances.values().map(|r| r.instance.to_string());
+                ids.collect()
+            };
+            let live = self.book.read(live);
+            heard.retain(|id| live.contains(id));
+            let next = (2 * heard.len()).max(HEARD_AT_LEAST);
+            self.forget_at.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Waits beside the next instructions until this one is durable, so that many share a sync.
@@ -78,8 +103,12 @@ impl session::Inbox for Inbox {
     async fn submit(&self, instruction: Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
         let instance: String = instruction.instance.escape_debug().take(128).collect();
-        self.heard().insert(instance.clone());
-        match self.intake.take(&instruction) {
+        let judged = self.intake.take(&instruction);
+        // Destroys of everybody's instances may come here; only what is known here counts.
+        if !matches!(judged, Ok((Verdict::NotFound, _))) {
+            self.hear(&instance);
+        }
+        match judged {
             Ok((Verdict::Accepted { uid, .. }, seq)) => self.settle(instance, uid, seq),
             Ok((Verdict::Unchanged { why }, _)) => {
                 tracing::debug!(instance, why, "nothing to do");
@@ -107,3 +136,6 @@ impl session::Inbox for Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

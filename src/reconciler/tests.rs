@@ -1,5 +1,7 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+mod races;
+
 use proptest::prelude::*;
 
 use super::{
@@ -397,6 +399,24 @@ async fn drained_instances_stop_and_stay_stopped_until_uncordoned_even_across_a_
     bench.book.record(Event::Uncordoned {}).unwrap();
     bench.rest().await;
     assert_eq!(bench.state(&uid), (State::Running, None));
+}
+
+#[tokio::test]
+async fn a_stop_that_was_begun_is_carried_through_also_if_it_is_uncordoned_meanwhile() {
+    let bench = Bench::new();
+    bench.node.world().stubborn = true;
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.rest().await;
+    bench.book.record(Event::Drained {}).unwrap();
+    bench.settle().await;
+    bench.book.record(Event::Uncordoned {}).unwrap();
+    bench.node.world().stubborn = false;
+    bench.rest().await;
+    // It got SIGTERM and its grace; what runs now was never told to stop.
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    let attempts: Vec<u32> = bench.running().iter().map(|id| id.attempt).collect();
+    assert_eq!(attempts, [2]);
+    bench.fold(|f| assert_eq!(f.instances[&uid].containers[0].stop, None));
 }
 
 #[tokio::test]
