@@ -139,6 +139,7 @@ impl Agent {
             &waker,
             stop.link.clone(),
         );
+        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -154,6 +155,7 @@ impl Agent {
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         tokio::spawn(tend::tend(
             book.clone(),
+            move || runtime.lacks_space(),
             link,
             inbox,
             waker,
