@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
+    book::Book,
     error_chain::one_line,
     intake::{Intake, Verdict},
     ledger::Ledger,
@@ -52,6 +53,21 @@ impl Inbox {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets go of ids that are no instance of this node any more; a node lives for years.
+    pub(super) fn forget_gone(&self, book: &Ledger) {
+        let mut heard = self.heard();
+        book.read(|fold| {
+            if heard.len() > fold.instances.len() {
+                let live: BTreeSet<&str> = fold
+                    .instances
+                    .values()
+                    .map(|r| r.instance.as_str())
+                    .collect();
+                heard.retain(|id| live.contains(id.as_str()));
+            }
+        });
+    }
+
     /// Waits beside the next instructions until this one is durable, so that many share a sync.
     fn settle(&self, instance: String, uid: Uid, seq: Option<Seq>) {
         let (intake, waker) = (Arc::clone(&self.intake), self.waker.clone());
@@ -78,8 +94,10 @@ impl session::Inbox for Inbox {
     async fn submit(&self, instruction: Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
         let instance: String = instruction.instance.escape_debug().take(128).collect();
+        let taken = self.intake.take(&instruction);
+        // After it is in the fold, by which the others are forgotten again.
         self.heard().insert(instance.clone());
-        match self.intake.take(&instruction) {
+        match taken {
             Ok((Verdict::Accepted { uid, .. }, seq)) => self.settle(instance, uid, seq),
             Ok((Verdict::Unchanged { why }, _)) => {
                 tracing::debug!(instance, why, "nothing to do");
