@@ -8,7 +8,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that says what it measured; clippy knows only #[test] functions as such"
+    clippy::disallowed_methods,
+    reason = "a test that says what it measured, and runs its own workloads' program; clippy knows \
+              only #[test] functions as such"
 )]
 
 mod support {
@@ -50,7 +52,7 @@ use support::{
     gauge::{Weight, weigh},
     image::Image,
     proof::{Proof, rounds},
-    registry::Registry,
+    registry::{self, Registry},
     witness::{self, Witness},
 };
 
@@ -519,4 +521,49 @@ fn grown(before: &Weight, after: &Weight) -> Vec<String> {
     over("journal", 0, after.journal, 3 * MIB);
     over("store", before.store, after.store, 8 * MIB);
     grown
+}
+
+/// A workload's process without any container.
+fn copy_of(program: &std::path::Path, witness: &Witness, instance: &str) -> std::process::Child {
+    std::process::Command::new(program)
+        .env("WITNESS", witness.name())
+        .env("INSTANCE", instance)
+        .env("GEN", "1")
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn the_witness_sees_a_second_copy_and_not_one_that_follows_a_dead_one() {
+    let dir = tempfile::tempdir().unwrap();
+    witness::holder(dir.path());
+    let program = dir.path().join("holder");
+    let name = format!("{}", dir.path().display());
+    let witness = Witness::start(&name, &dir.path().join("witness.log"));
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        registry::wait_for(what, || holds().then_some(()));
+    };
+    // One after the other, as soon as the kernel has let go of the former: no violation.
+    for n in 0..20 {
+        let mut child = copy_of(&program, &witness, "web");
+        until("a call", &|| witness.runs().len() == n + 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(witness.violations(), Vec::<String>::new());
+    let mut children = [0, 1].map(|n| {
+        let child = copy_of(&program, &witness, "web");
+        until("a call", &|| {
+            witness.runs().len() == 21 + n && witness.runs()[20].holds
+        });
+        child
+    });
+    until("both violations", &|| witness.violations().len() == 2);
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let seen = witness.violations().join("\n");
+    assert!(seen.contains("two living copies of web"), "{seen}");
+    assert!(seen.contains("the lock of web is taken"), "{seen}");
 }
