@@ -186,7 +186,10 @@ impl Truth<'_> {
             };
             let mut excused = false;
             for run in &runs {
-                let recorded = exits.get(&(id.clone(), run.pid));
+                // A daemon that died before it wrote the pid, and a second one after it had
+                // started the container and before it wrote that: the exit has no pid then.
+                let of_none = || exits.get(&(id.clone(), 0));
+                let recorded = exits.get(&(id.clone(), run.pid)).or_else(of_none);
                 if run.exits.is_none() || !it.wanted {
                     continue;
                 }
@@ -218,7 +221,7 @@ impl Truth<'_> {
         self.violations.extend(wrong);
     }
 
-    /// Container and code of every recorded exit, by instance and pid.
+    /// Container and code of every recorded exit, by instance and pid; 0 where that isn't known.
     fn recorded_exits(&self) -> BTreeMap<(String, i32), (String, Option<i32>)> {
         let instances = self.tail.instances();
         let mut pids: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
@@ -238,7 +241,8 @@ impl Truth<'_> {
             let container = line["container"].as_str().unwrap_or_default().to_owned();
             let uid = container.split('-').next().unwrap_or_default();
             let instance = instances.get(uid).cloned().unwrap_or_default();
-            for pid in pids.get(&container).into_iter().flatten() {
+            let unknown = BTreeSet::from([0]);
+            for pid in pids.get(&container).unwrap_or(&unknown) {
                 let exit = (container.clone(), number(&line["code"]));
                 exits.insert((instance.clone(), *pid), exit);
             }
