@@ -6,6 +6,7 @@
 
 mod desk;
 mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
@@ -153,6 +154,8 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
+        tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
             move || runtime.lacks_space(),
