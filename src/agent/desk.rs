@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{inbox::Inbox, wounds::Wounds};
+use super::{inbox::Inbox, tend::unwritten, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::{Book, BookError},
@@ -55,6 +55,7 @@ impl<N: Node> AgentDesk<N> {
             pid: Some(std::process::id()),
             since: Some(self.since),
             durable_seq: self.book.durable_seq(),
+            unwritten: unwritten(&self.book.health()),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
             notes: self.notes(),

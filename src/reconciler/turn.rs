@@ -7,8 +7,8 @@ use crate::{
     book::{Book, BookError},
     error_chain::one_line,
     model::{
-        fold::{Fold, InstanceRecord},
-        ids::{ContainerId, Uid},
+        fold::InstanceRecord,
+        ids::{ContainerId, Seq, Uid},
         observed::ObservedInstance,
     },
     node::Node,
@@ -38,6 +38,7 @@ pub(super) enum Known {
     Nothing { removed: bool },
     /// There is none, and what bears its mark shall go.
     Disowned {
+        seq: Seq,
         deadline_up: u64,
         signalled: BTreeSet<ContainerId>,
     },
@@ -60,6 +61,7 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
         }
         None => match fold.node.disowned.get(uid) {
             Some(disowned) => Known::Disowned {
+                seq: disowned.seq,
                 deadline_up: disowned.deadline_up,
                 signalled: context.signalled(uid),
             },
@@ -75,8 +77,15 @@ pub(super) async fn plan_of<N: Node, B: Book>(
     context: &Context<N, B>,
     uid: &Uid,
 ) -> Result<InstancePlan, crate::node::Failure> {
-    // What is known is read first: what is seen is then at least as new.
-    let known = known(context, uid);
+    plan_known(context, uid, known(context, uid)).await
+}
+
+/// Looks at an incarnation of which this is known: what is seen is then at least as new.
+async fn plan_known<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    known: Known,
+) -> Result<InstancePlan, crate::node::Failure> {
     let observed = context.node.observe(uid).await?;
     Ok(plan_seen(context, uid, known, &observed))
 }
@@ -98,6 +107,7 @@ pub(super) fn plan_seen<N: Node, B: Book>(
         Known::Disowned {
             deadline_up,
             signalled,
+            ..
         } => plan_disowned(observed, deadline_up, &signalled, &context.book.now()),
     }
 }
@@ -110,12 +120,13 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 ) -> TurnEnd {
     let mut end = TurnEnd::default();
     for _ in 0..MAX_PLANS {
-        if let Err(error) = instructions_are_durable(context, uid).await {
+        let known = known(context, uid);
+        if let Err(error) = instructions_are_durable(context, &known).await {
             tracing::warn!(%uid, why = %one_line(&error), "its instruction isn't durable");
             end.failed = true;
             return end;
         }
-        let plan = match plan_of(context, uid).await {
+        let plan = match plan_known(context, uid, known).await {
             Ok(plan) => plan,
             Err(failure) => {
                 tracing::warn!(%uid, why = %one_line(&failure), "can't be observed");
@@ -143,18 +154,16 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 }
 
 /// Nothing is done for an instruction that a power cut could still take back. Whoever accepted
-/// it wakes us after that; here it matters for a turn that happens to come in between.
+/// it wakes us after that; here it matters for a turn that happens to come in between. It is asked
+/// of the very record that is planned by: the next instruction may come at any moment.
 async fn instructions_are_durable<N: Node, B: Book>(
     context: &Context<N, B>,
-    uid: &Uid,
+    known: &Known,
 ) -> Result<(), BookError> {
-    let instructed = |fold: &Fold| match fold.instances.get(uid) {
-        Some(record) => Some(record.instructed_seq),
-        None => fold.node.disowned.get(uid).map(|d| d.seq),
-    };
-    match context.book.read(instructed) {
-        Some(seq) => context.book.durable(seq).await,
-        None => Ok(()),
+    match known {
+        Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Disowned { seq, .. } => context.book.durable(*seq).await,
+        Known::Nothing { .. } => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! knows ([`Live`]). Out: serde values, the same whether a daemon made them or a dead one's files.
 //! Must never happen here: IO, a clock, or an environment value in clear without being asked.
 
+mod degraded;
 mod describe;
 mod explain;
 mod find;
@@ -16,6 +17,7 @@ mod secrets;
 mod status;
 
 pub use self::{
+    degraded::Degraded,
     describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
@@ -24,7 +26,7 @@ pub use self::{
     ps::{ContainerRow, PsRow, ps, row},
     repair::{DoubtedView, RepairView, repair},
     secrets::hide_secrets,
-    status::{Counts, Degraded, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
 };
 
 /// What a secret is shown as.
