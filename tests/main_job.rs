@@ -544,88 +544,6 @@ fn monitor_of(daemon: &Daemon, instance: &str) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn completed_work_is_not_run_again_however_often_the_daemon_dies() {
-    let scheduler = scheduler(Manners::Kind).await;
-    let mut daemon = Daemon::prepare().scheduler(&scheduler.url());
-    daemon.start();
-    let once = with_policy(daemon.definition("once", "echo ran"), "Never");
-    scheduler.create("at-once", &once).unwrap();
-    until_terminated(&scheduler, "at-once").await;
-    let mut ids = vec!["at-once".to_owned()];
-    for crash in 0..5 {
-        let id = format!("job-{crash}");
-        let job = with_policy(daemon.definition("once", OBEY), "Never");
-        scheduler.create(&id, &job).unwrap();
-        until_state(&scheduler, &id, "RUNNING").await;
-        let pid = pid(&daemon, &id);
-        // Before and after the exit: the daemon sees its end, or finds only its exit file.
-        if crash % 2 == 0 {
-            daemon.kill9();
-            signal(pid, "USR2");
-            daemon.wait("its end", |_| (!process_runs(pid)).then_some(()));
-        } else {
-            signal(pid, "USR2");
-            daemon.wait("its end", |_| (!process_runs(pid)).then_some(()));
-            daemon.kill9();
-        }
-        daemon.start();
-        until_terminated(&scheduler, &id).await;
-        until_hold_is_lifted(&daemon);
-        ids.push(id);
-    }
-    for id in &ids {
-        assert_eq!(said_ran(&daemon, id), 1, "{id} ran again");
-        assert_eq!(story(&scheduler, id).last().unwrap(), "TERMINATED");
-    }
-    daemon.until_nothing_is_left();
-    assert_no_rule_was_broken(&scheduler);
-}
-
-/// How often an instance's containers said so, over the logs of all attempts.
-fn said_ran(daemon: &Daemon, instance: &str) -> usize {
-    let dir = daemon.state().join("logs").join(uid(daemon, instance));
-    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    let ran = |path| fs::read_to_string(path).unwrap().matches("ran").count();
-    files.map(ran).sum()
-}
-
-#[test]
-fn sigterm_leaves_containers_running_and_drain_holds_until_uncordon() {
-    let mut daemon = Daemon::prepare();
-    daemon.start();
-    daemon.apply(&daemon.definition("web", SERVE));
-    daemon.until("web@cli", "Running");
-    let pids = daemon.pids();
-    assert!(daemon.terminate().success());
-    assert!(
-        process_runs(pids["web@cli"][0]),
-        "SIGTERM ended a container"
-    );
-    daemon.start();
-    assert_eq!(daemon.pids(), pids);
-
-    daemon.ok(&["drain"]);
-    let drained = |d: &Daemon| {
-        let row = d.row("web@cli").unwrap();
-        let stopped = row["reason"] == "NodeDrained" && d.pids().is_empty();
-        stopped.then_some(())
-    };
-    daemon.wait("the node to be drained", drained);
-    assert!(!process_runs(pids["web@cli"][0]));
-    assert_eq!(daemon.status()["drained"], json!(true));
-    daemon.restart();
-    until_hold_is_lifted(&daemon);
-    daemon.wait("still drained", drained);
-    assert!(daemon.plan().is_empty(), "{:?}", daemon.plan());
-    daemon.ok(&["uncordon"]);
-    daemon.until("web@cli", "Running");
-    let again = daemon.pids();
-    assert_ne!(again, pids);
-    daemon.ok(&["delete", "web"]);
-    daemon.until_nothing_is_left();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn without_a_scheduler_nothing_changes_and_every_state_arrives_in_order_later() {
     let mut scheduler = scheduler(Manners::Kind).await;
     scheduler.die();
@@ -726,6 +644,34 @@ async fn a_start_a_restart_and_a_destroy_stay_in_their_budget_of_syncs_and_idle_
     let did = strace.since(mark);
     assert!(did.is_empty(), "while idle: {did:#?}");
     assert_eq!(daemon.lines().len(), lines);
+}
+
+/// Where in `did` the first line from `from` on has all of `parts`.
+fn place(did: &[String], from: usize, parts: &[&str]) -> usize {
+    let has = |line: &String| parts.iter().all(|part| line.contains(part));
+    let found = did.iter().skip(from).position(has);
+    from + found.unwrap_or_else(|| panic!("no {parts:?} from {from} on in {did:#?}"))
+}
+
+/// Nothing but the order of these calls keeps a power cut from leaving a name without its bytes.
+#[test]
+fn an_image_and_its_record_get_their_names_once_their_bytes_are_durable_and_then_keep_them() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let strace = Strace::attach(daemon.pid(), daemon.dir());
+    daemon.apply(&daemon.definition("web", SERVE));
+    daemon.until("web@cli", "Running");
+    let snapshots = daemon.state().join("snapshots").display().to_string();
+    let record = "/image.json";
+    let did = strace.around_the_rename_to(record);
+    let bytes = place(&did, 0, &["syncfs("]);
+    let name = place(&did, bytes, &["rename", "/snapshots/sha256-"]);
+    let kept = place(&did, name, &["fsync(", &format!("<{snapshots}>")]);
+    let written = place(&did, kept, &["fsync(", "/.image.json>"]);
+    let named = place(&did, written, &["rename", &format!("{record}\"")]);
+    place(&did, named, &["fsync(", "/snapshots/sha256-"]);
+    let first = place(&did, 0, &["rename", "/snapshots/sha256-"]);
+    assert_eq!(first, name, "no name before its bytes: {did:#?}");
 }
 
 #[test]

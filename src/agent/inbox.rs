@@ -4,18 +4,19 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use tokio::sync::watch;
 
 use crate::{
-    book::Book,
+    book::Book as _,
     error_chain::one_line,
     intake::{Intake, Verdict},
     ledger::Ledger,
     model::{
+        fold::Fold,
         ids::{Seq, Uid},
         instruction::Instruction,
     },
@@ -33,10 +34,16 @@ pub(super) struct Inbox {
     /// owns the instance (design section 9, rule 2).
     pub(super) unknown_destroys: AtomicU64,
     heard: Mutex<BTreeSet<String>>,
+    /// With so many heard, those that are gone are forgotten.
+    forget_at: AtomicUsize,
+    book: Ledger,
 }
 
+/// So many ids are always kept; beyond that twice as many as live.
+const HEARD_AT_LEAST: usize = 1024;
+
 impl Inbox {
-    pub(super) fn new(intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
+    pub(super) fn new(book: Ledger, intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
         Self {
             intake,
@@ -44,6 +51,8 @@ impl Inbox {
             arrivals,
             unknown_destroys: AtomicU64::new(0),
             heard: Mutex::default(),
+            forget_at: AtomicUsize::new(HEARD_AT_LEAST),
+            book,
         }
     }
 
@@ -53,19 +62,19 @@ impl Inbox {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of ids that are no instance of this node any more; a node lives for years.
-    pub(super) fn forget_gone(&self, book: &Ledger) {
+    fn hear(&self, instance: &str) {
         let mut heard = self.heard();
-        book.read(|fold| {
-            if heard.len() > fold.instances.len() {
-                let live: BTreeSet<&str> = fold
-                    .instances
-                    .values()
-                    .map(|r| r.instance.as_str())
-                    .collect();
-                heard.retain(|id| live.contains(id.as_str()));
-            }
-        });
+        heard.insert(instance.to_owned());
+        if heard.len() >= self.forget_at.load(Ordering::Relaxed) {
+            let live = |fold: &Fold| -> BTreeSet<String> {
+                let ids = fold.instances.values().map(|r| r.instance.to_string());
+                ids.collect()
+            };
+            let live = self.book.read(live);
+            heard.retain(|id| live.contains(id));
+            let next = (2 * heard.len()).max(HEARD_AT_LEAST);
+            self.forget_at.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Waits beside the next instructions until this one is durable, so that many share a sync.
@@ -94,10 +103,12 @@ impl session::Inbox for Inbox {
     async fn submit(&self, instruction: Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
         let instance: String = instruction.instance.escape_debug().take(128).collect();
-        let taken = self.intake.take(&instruction);
-        // After it is in the fold, by which the others are forgotten again.
-        self.heard().insert(instance.clone());
-        match taken {
+        let judged = self.intake.take(&instruction);
+        // Destroys of everybody's instances may come here; only what is known here counts.
+        if !matches!(judged, Ok((Verdict::NotFound, _))) {
+            self.hear(&instance);
+        }
+        match judged {
             Ok((Verdict::Accepted { uid, .. }, seq)) => self.settle(instance, uid, seq),
             Ok((Verdict::Unchanged { why }, _)) => {
                 tracing::debug!(instance, why, "nothing to do");
@@ -125,3 +136,6 @@ impl session::Inbox for Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,6 @@ pub(super) async fn tend(
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                inbox.forget_gone(&book);
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
                     show_health(&book, &health);

@@ -73,7 +73,7 @@ pub(super) struct Core {
     pub(super) durable_fold: Fold,
     /// The lines between the two.
     pub(super) pending: VecDeque<Line>,
-    /// What the store hasn't got yet.
+    /// What the store hasn't got yet of what is durable.
     pub(super) dirty: BTreeSet<Piece>,
     pub(super) all_dirty: bool,
     /// The seq that the store was last given.
@@ -83,6 +83,9 @@ pub(super) struct Core {
     pub(super) snapshot_wanted: bool,
     /// The next segment has to be preceded by a snapshot.
     pub(super) snapshot_due: bool,
+    /// The journal is new: before its first segment counts, its directory's own name and that of
+    /// the state directory have to be durable.
+    pub(super) names_due: bool,
     /// Not before then is another segment begun.
     pub(super) rotate_after: Option<Instant>,
     pub(super) trouble: Option<Trouble>,
@@ -134,8 +137,10 @@ impl Shared {
         let all = want == Want::All || core.all_dirty;
         let dirty = std::mem::take(&mut core.dirty);
         core.all_dirty = false;
-        // A line that changes nothing is applied, too: somebody may wait for that.
-        let seq = core.fold.seq;
+        // What is durable, no more: a store that knew lines which a power cut then takes would
+        // speak of damage where nobody was promised anything. (A line that changes nothing is
+        // applied, too: somebody may wait for that.)
+        let seq = core.durable_fold.seq;
         let former = std::mem::replace(&mut core.offered, seq);
         if !all && dirty.is_empty() && former == seq {
             return None;
@@ -143,14 +148,14 @@ impl Shared {
         let identity = core.writer.identity();
         let owner = (identity.node.to_string(), identity.journal.clone());
         let pieces = if all {
-            let pieces = core.fold.pieces().into_iter();
+            let pieces = core.durable_fold.pieces().into_iter();
             pieces
                 .map(|(p, text)| (p.to_string(), Some(text)))
                 .collect()
         } else {
             let pieces = dirty.into_iter();
             pieces
-                .map(|p| (p.to_string(), core.fold.piece(&p)))
+                .map(|p| (p.to_string(), core.durable_fold.piece(&p)))
                 .collect()
         };
         Some(Changes {
@@ -225,7 +230,6 @@ impl Shared {
         if full {
             self.work.notify_all();
         }
-        self.wake_store();
     }
 
     fn write(&self, event: Event) -> Result<Recorded, BookError> {
@@ -345,7 +349,7 @@ impl Shared {
 impl Core {
     /// Folds a line that was written.
     pub(super) fn take(&mut self, line: Line) {
-        self.dirty.extend(self.fold.apply(&line));
+        self.fold.apply(&line);
         self.pending.push_back(line);
     }
 
@@ -353,7 +357,6 @@ impl Core {
     pub(super) fn snapshot(&self, at: jiff::Timestamp) -> Snapshot {
         let synced = self.writer.synced();
         let mut fold = self.durable_fold.clone();
-        // Withdrawn seqs are behind it: none of them is ever read again.
         fold.seq = fold.seq.max(synced.seq);
         Snapshot {
             seq: fold.seq,

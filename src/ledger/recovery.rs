@@ -4,6 +4,7 @@
 //! never happen here: a step without the gate.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,7 +61,23 @@ impl Shared {
             return Err(AppendError::Io(error));
         }
         core.snapshot_due = false;
+        if core.names_due
+            && let Err(error) = self.sync_names()
+        {
+            prepared.discard(&self.disk);
+            return Err(AppendError::Io(error));
+        }
+        core.names_due = false;
         self.begin(core, prepared)
+    }
+
+    /// Makes the names of the journal's directory and of the state directory durable.
+    fn sync_names(&self) -> std::io::Result<()> {
+        self.dir.ancestors().skip(1).take(2).try_for_each(|dir| {
+            // Above a bare name lies the working directory.
+            let bare = dir.as_os_str().is_empty();
+            self.disk.fsync_dir(if bare { Path::new(".") } else { dir })
+        })
     }
 
     /// Makes the prepared segment the live one. Needs the gate.
@@ -78,7 +95,6 @@ impl Shared {
                 tracing::warn!(%error, "an ended segment's space can't be given back");
             }
         }
-        self.wake_store();
         Ok(())
     }
 
@@ -92,10 +108,12 @@ impl Shared {
         let durable = core.writer.synced().seq;
         while core.pending.front().is_some_and(|l| l.seq <= durable) {
             if let Some(line) = core.pending.pop_front() {
-                core.durable_fold.apply(&line);
+                let changed = core.durable_fold.apply(&line);
+                core.dirty.extend(changed);
             }
         }
         self.progress.send_modify(|p| p.durable = durable);
+        self.wake_store();
     }
 
     /// A sync failed: what isn't durable is withdrawn. Needs the gate.
@@ -106,17 +124,16 @@ impl Shared {
             return;
         };
         core.pending.clear();
-        core.durable_fold.seq = range.1;
+        // At its own seq, not at the last withdrawn one: until the next segment says where this
+        // one ends, a snapshot or store that claims to know those lines would make damage of
+        // what may be left of them.
         core.fold = core.durable_fold.clone();
-        core.dirty.clear();
-        core.all_dirty = true;
         // First the lapse: who learns that a line is withdrawn shall find it counted.
         self.lapses.send_modify(|n| *n += 1);
         self.progress.send_modify(|p| {
             Arc::make_mut(&mut p.withdrawn).push(range);
             p.why = error.to_string().into();
         });
-        self.wake_store();
     }
 
     /// Makes everything that is written durable, here and now.

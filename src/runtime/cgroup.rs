@@ -24,6 +24,7 @@ use std::{
     sync::Arc,
 };
 
+mod claim;
 mod kill;
 pub mod layout;
 pub mod usage;
@@ -70,6 +71,12 @@ pub enum CgroupError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Another daemon has this node's uid, and with it this tree.
+    #[error(
+        "use the cgroup {0}: another riklet with this node's uid does; if one state directory is a \
+         copy of the other, start only one of them"
+    )]
+    InUse(String),
     /// riklet itself is in there.
     #[error("kill everything in cgroup {0}: riklet itself runs in it")]
     Own(String),
@@ -217,6 +224,19 @@ impl Cgroups {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Does this process live in `rel` or below it, in any hierarchy? One read, by its pid.
+    #[must_use]
+    pub fn holds(&self, rel: &str, pid: i32) -> bool {
+        let path = self.cgroups_path(rel);
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        text.lines().any(|line| {
+            // `<n>:<controllers>:<path>`; the path may begin above our own view of the tree.
+            let at = line.splitn(3, ':').nth(2).unwrap_or_default();
+            let rest = at.split_once(path.as_str()).map(|(_, rest)| rest);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
+        })
     }
 
     /// Does `rel` exist in any hierarchy?

@@ -243,7 +243,13 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
     let outbox = &pen.fold.outboxes[&uid(1)];
     let kept: Vec<Seq> = outbox.entries.iter().map(|e| e.seq).collect();
     assert_eq!(kept.len(), MAX_ENTRIES);
-    assert_eq!(outbox.gap, (told.len() - MAX_ENTRIES) as u64);
+    assert_eq!(outbox.dropped(), (told.len() - MAX_ENTRIES) as u64);
+    let gaps: Vec<u64> = outbox.entries.iter().map(|e| e.gap).collect();
+    assert_eq!(
+        gaps[MAX_ENTRIES / 2],
+        outbox.dropped(),
+        "told where they are missing"
+    );
     assert_eq!(kept[..2], told[..2], "the oldest stay");
     assert_eq!(
         kept[kept.len() - 2..],
@@ -257,11 +263,36 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
         through,
     });
     let outbox = &pen.fold.outboxes[&uid(1)];
-    assert_eq!((outbox.entries.len(), outbox.gap), (0, 0));
+    assert_eq!((outbox.entries.len(), outbox.dropped()), (0, 0));
     assert_eq!(
         outbox.acknowledged.as_ref().map(|e| e.seq),
         told.last().copied()
     );
+}
+
+#[test]
+fn an_attempt_that_is_removed_before_it_ran_leaves_no_pid_and_is_no_failure() {
+    for created_too in [false, true] {
+        let mut pen = Pen::default();
+        let first = pen.run(1, RestartPolicy::Always);
+        let state = pen.write(exited(&first, 37, Some(0)));
+        assert_eq!(state, Some(State::Failed));
+        let again = container_id(&uid(1), 0, 2);
+        assert_eq!(pen.write(intended(&again)), Some(State::Creating));
+        if created_too {
+            pen.write(created(&again));
+        }
+        pen.write(Event::StopRequested {
+            container: again.clone(),
+            deadline_up: 1,
+            reason: None,
+        });
+        let state = pen.write(Event::StepRemoved { container: again });
+        assert_eq!(state, None, "the former attempt's exit is old news");
+        let container = &pen.record(1).containers[0];
+        assert_eq!(container.phase, Phase::Waiting);
+        assert_eq!((container.process, container.stop.as_ref()), (None, None));
+    }
 }
 
 #[test]
@@ -663,9 +694,30 @@ proptest! {
                 }
             }
         }
+        let sizes = pen.fold.outboxes.values().flat_map(|o| &o.entries);
+        let sizes = sizes.map(OutboxEntry::size).sum::<usize>();
+        prop_assert_eq!(pen.fold.outboxes.bytes(), sizes);
         for outbox in pen.fold.outboxes.values() {
             prop_assert!(outbox.entries.len() <= MAX_ENTRIES);
             prop_assert!(outbox.entries.iter().map(|e| e.seq).is_sorted());
         }
     }
+}
+
+#[test]
+fn a_node_that_was_to_go_down_and_did_not_is_not_taken_for_one_that_did() {
+    let mut pen = Pen::default();
+    pen.write(Event::NodeStopping {});
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
+    // Only the daemon, or the userspace around it, was started anew.
+    let started = |pid| Event::DaemonStarted {
+        version: "1".to_owned(),
+        pid,
+    };
+    pen.write(started(2));
+    assert_eq!(pen.fold.node.stopping_boot, None);
+    pen.write(Event::NodeStopping {});
+    pen.write_at(moment_in("boot-2", 10), Event::Boot {});
+    pen.write_at(moment_in("boot-2", 11), started(3));
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
 }
