@@ -13,6 +13,7 @@ mod inbox;
 mod outbox;
 mod samples;
 mod tend;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
@@ -139,6 +140,7 @@ impl Agent {
             &waker,
             stop.link.clone(),
         );
+        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -156,6 +158,7 @@ impl Agent {
         tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
+            move || runtime.lacks_space(),
             link,
             inbox,
             waker,
