@@ -105,7 +105,7 @@ fn each_row_of_the_matrix_has_a_test_and_each_test_a_row() {
 /// The matrix again and again on the same two nodes, which grow old by it.
 #[test]
 fn adoption_matrix() {
-    let rounds = proof::rounds(0, 12);
+    let rounds = proof::rounds(0, 6);
     let mut proof = Proof::of(
         "whatever a crash leaves, the next start finds, and does with it what the matrix says",
         "each row of the matrix with real runc and conmon, the named process killed at the named step; all rows again and again on two nodes that grow old by it",
@@ -193,7 +193,7 @@ fn s09_a_daemon_killed_between_create_and_record_leaves_exactly_one_container() 
     let seed = seed();
     let mut draw = Draw(seed);
     let mut node = Node::new();
-    for _ in 0..proof::rounds(2, 40) {
+    for _ in 0..proof::rounds(2, 20) {
         let ids: Vec<_> = (0..4).map(|_| node.place("Never")).collect();
         node.daemon.wait("an intent", |_| {
             (!node
@@ -242,7 +242,7 @@ fn s10_a_runc_killed_at_any_stage_leaves_nothing_that_a_retry_trips_over() {
         "SIGKILL 0 to 80 ms after runc began, by the container's id; what it had come to is told by what lay there",
     );
     let mut node = Node::new();
-    for _ in 0..proof::rounds(1, 12) {
+    for _ in 0..proof::rounds(1, 6) {
         for (verb, half, most) in [("create", "0", "80"), ("start", "1", "30")] {
             let text = STAGES.replace("HALF", half).replace("MOST", most);
             node.gates.say(verb, &text);
