@@ -300,10 +300,39 @@ fn s10_a_start_killed_after_its_container_began_is_a_start_and_no_second_one_fol
 }
 
 #[test]
+fn a_removed_directory_of_exit_files_comes_back_and_costs_no_exit() {
+    let mut node = Node::new();
+    let ids = [node.run("Never"), node.run("Never")];
+    node.settle();
+    let exits = node.daemon.state().join("exits");
+    fs::remove_dir_all(&exits).unwrap();
+    node.daemon
+        .wait("the directory", |_| exits.is_dir().then_some(()));
+    // What ends from now on reaches the disk again; without the directory there is the copy that
+    // doesn't survive a reboot.
+    for (id, removed) in ids.iter().zip([false, true]) {
+        let ((container, pid), mark) = (node.runs_as(id), node.mark());
+        node.daemon.kill9();
+        if removed {
+            fs::remove_dir_all(&exits).unwrap();
+        }
+        node.kill(pid, "USR1");
+        if !removed {
+            node.daemon.wait("its exit file", |_| {
+                node.exit_file(&container).exists().then_some(())
+            });
+        }
+        node.daemon.start();
+        assert_eq!(node.failed(id, mark), ("Error".to_owned(), Some(37)));
+    }
+    node.end();
+}
+
+#[test]
 fn s19_a_recorded_pid_that_is_somebody_elses_is_never_signalled() {
     let mut node = Node::new();
-    let mut stranger = Command::new("sleep").arg("1000000").spawn().unwrap();
-    let pid = i32::try_from(stranger.id()).unwrap();
+    let stranger = Stranger(Command::new("sleep").arg("1000000").spawn().unwrap());
+    let pid = i32::try_from(stranger.0.id()).unwrap();
     let (lives, ended) = (node.run("Always"), node.run("Never"));
     node.settle();
     let ran = [node.runs_as(&lives), node.runs_as(&ended)];
@@ -339,6 +368,14 @@ fn s19_a_recorded_pid_that_is_somebody_elses_is_never_signalled() {
     assert_eq!(node.living(&lives), 1);
     node.end();
     assert!(process_runs(pid), "a stranger was signalled");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+}
+
+/// A process of nobody's; dropping it ends it.
+struct Stranger(std::process::Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
