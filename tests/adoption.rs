@@ -300,6 +300,30 @@ fn s10_a_start_killed_after_its_container_began_is_a_start_and_no_second_one_fol
 }
 
 #[test]
+fn s11_runtime_state_lost_under_a_living_daemon_is_found_by_its_resync() {
+    let mut node = Node::new();
+    let (lives, ended) = (node.run("Always"), node.run("Never"));
+    node.settle();
+    let (mark, ran) = (node.mark(), [node.runs_as(&lives), node.runs_as(&ended)]);
+    fs::remove_dir_all(node.runc_dir(&ran[1].0)).unwrap();
+    // It may be seen before it has ended; but never is it told otherwise than it was.
+    node.kill(ran[1].1, "USR1");
+    fs::write(node.runc_dir(&ran[0].0).join("state.json"), "{").unwrap();
+    let lost = ("RuntimeStateLost".to_owned(), None);
+    assert_eq!(node.failed(&lives, mark), lost);
+    rows::assert_second_attempt(&node, &lives);
+    assert_eq!(node.living(&lives), 1);
+    let told = node.failed(&ended, mark);
+    assert!(
+        told == lost || told == ("Error".to_owned(), Some(37)),
+        "{told:?}"
+    );
+    assert_eq!(node.runs(&ended), 1);
+    assert!(!process_runs(ran[0].1));
+    node.end();
+}
+
+#[test]
 fn a_removed_directory_of_exit_files_comes_back_and_costs_no_exit() {
     let mut node = Node::new();
     let ids = [node.run("Never"), node.run("Never")];
