@@ -6,12 +6,14 @@
 
 mod desk;
 mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
 mod outbox;
 mod samples;
 mod tend;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
@@ -127,7 +129,7 @@ impl Agent {
         begin_waiting(&intake, &waker);
 
         let stop = Stop::default();
-        let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
+        let inbox = Arc::new(Inbox::new(book.clone(), Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (link, session) = start_session(
@@ -138,6 +140,7 @@ impl Agent {
             &waker,
             stop.link.clone(),
         );
+        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -151,8 +154,11 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
+        tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
+            move || runtime.lacks_space(),
             link,
             inbox,
             waker,
