@@ -6,12 +6,14 @@
 
 mod desk;
 mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
 mod outbox;
 mod samples;
 mod tend;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
@@ -152,6 +154,8 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
+        tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
             move || runtime.lacks_space(),

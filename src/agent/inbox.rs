@@ -10,24 +10,21 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::underway::{Underway, shown};
 use crate::{
     book::Book as _,
     error_chain::one_line,
     intake::{Intake, Verdict},
     ledger::Ledger,
-    model::{
-        fold::Fold,
-        ids::{Seq, Uid},
-        instruction::Instruction,
-    },
-    reconciler::{Wake, Waker},
+    model::{fold::Fold, instruction::Instruction},
+    reconciler::Waker,
     session,
 };
 
 /// Where the session puts instructions.
 pub(super) struct Inbox {
     intake: Arc<Intake<Ledger>>,
-    waker: Waker,
+    underway: Underway,
     /// How many have come; the start-up hold waits for silence.
     arrivals: watch::Sender<u64>,
     /// Destroys for ids of which nothing is known: they go to the first ready worker, whoever
@@ -46,8 +43,8 @@ impl Inbox {
     pub(super) fn new(book: Ledger, intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
         Self {
+            underway: Underway::new(Arc::clone(&intake), waker),
             intake,
-            waker,
             arrivals,
             unknown_destroys: AtomicU64::new(0),
             heard: Mutex::default(),
@@ -77,22 +74,6 @@ impl Inbox {
         }
     }
 
-    /// Waits beside the next instructions until this one is durable, so that many share a sync.
-    fn settle(&self, instance: String, uid: Uid, seq: Option<Seq>) {
-        let (intake, waker) = (Arc::clone(&self.intake), self.waker.clone());
-        tokio::spawn(async move {
-            match intake.settle(seq).await {
-                Ok(()) => {
-                    tracing::info!(instance, %uid, seq, "accepted");
-                    waker.wake(Wake::Instructed(uid));
-                }
-                Err(error) => {
-                    tracing::error!(instance, why = one_line(&error), "could not be accepted");
-                }
-            }
-        });
-    }
-
     /// Counts what has come.
     pub(super) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrivals.subscribe()
@@ -102,21 +83,21 @@ impl Inbox {
 impl session::Inbox for Inbox {
     async fn submit(&self, instruction: Instruction) {
         self.arrivals.send_modify(|n| *n += 1);
-        let instance: String = instruction.instance.escape_debug().take(128).collect();
-        let judged = self.intake.take(&instruction);
+        let instance = shown(&instruction.instance);
+        let judged = self.underway.take(&instruction);
         // Destroys of everybody's instances may come here; only what is known here counts.
-        if !matches!(judged, Ok((Verdict::NotFound, _))) {
+        if !matches!(judged, Ok(Verdict::NotFound)) {
             self.hear(&instance);
         }
         match judged {
-            Ok((Verdict::Accepted { uid, .. }, seq)) => self.settle(instance, uid, seq),
-            Ok((Verdict::Unchanged { why }, _)) => {
+            Ok(Verdict::Accepted { .. }) => {}
+            Ok(Verdict::Unchanged { why }) => {
                 tracing::debug!(instance, why, "nothing to do");
             }
-            Ok((Verdict::Refused { message, .. }, _)) => {
+            Ok(Verdict::Refused { message, .. }) => {
                 tracing::warn!(instance, message, "refused");
             }
-            Ok((Verdict::NotFound, _)) => {
+            Ok(Verdict::NotFound) => {
                 self.unknown_destroys.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(instance, "a destroy of nothing that is known here");
             }

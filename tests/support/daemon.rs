@@ -296,6 +296,11 @@ impl Daemon {
         child.wait().unwrap();
     }
 
+    /// Takes the status of a daemon that ended by itself.
+    pub fn reap(&mut self) {
+        let _ = self.child.take().unwrap().wait();
+    }
+
     /// SIGTERM, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
