@@ -39,6 +39,7 @@ use crate::{
     intake::Intake,
     ledger::{Ledger, OpenError},
     model::{ids::Uid, line::Event},
+    node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
@@ -148,7 +149,6 @@ impl Agent {
             &waker,
             stop.link.clone(),
         );
-        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -167,7 +167,7 @@ impl Agent {
         tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
-            move || runtime.lacks_space(),
+            lacks_space(&desk.context),
             link,
             inbox,
             wounds,
@@ -220,6 +220,12 @@ fn say_what_is_not_there_yet(config: &Config) {
         let dir = config.manifests_dir.display();
         tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
+}
+
+/// Asks whether the runtime has failed for lack of space.
+fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool + use<N> {
+    let context = Arc::clone(context);
+    move || context.lacks_space()
 }
 
 /// Answers the command line until it is told to stop.
