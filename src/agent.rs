@@ -6,6 +6,7 @@
 
 mod desk;
 mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
@@ -139,6 +140,7 @@ impl Agent {
             &waker,
             stop.link.clone(),
         );
+        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -152,8 +154,11 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
+        tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
+            move || runtime.lacks_space(),
             link,
             inbox,
             waker,

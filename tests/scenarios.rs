@@ -410,10 +410,10 @@ async fn s24_a_hung_runc_delays_nobody_else_and_is_killed_and_shown() {
     scheduler.destroy("ill").unwrap();
     until_terminated(&scheduler, "ill").await;
     if support::proof::long() {
-        // It is shown for a minute after the last one; in the short form a test with a clock of
-        // its own covers that.
+        // It is shown for 330 s after the last one; in the short form a test with a clock of its
+        // own covers that.
         let gone = |d: &Daemon| (!modes(d).contains("RuntimeHung")).then_some(());
-        daemon.wait_within(4 * SOON, "the mode to go", gone);
+        daemon.wait_within(14 * SOON, "the mode to go", gone);
         proof.one("degraded modes left by themselves");
     }
     scheduler.destroy("first").unwrap();

@@ -53,7 +53,7 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
     due.extend(begin_waiting(context).await);
     show_unclaimed(context, unclaimed.keys());
     context.set_unclaimed(unclaimed);
-    if let Err(error) = context.hung_long_ago() {
+    if let Err(error) = context.runtime_is_quiet() {
         tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
     due

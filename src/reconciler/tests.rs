@@ -16,7 +16,10 @@ use crate::{
         fold::Fold,
         ids::{ContainerId, Source},
         instruction::Instruction,
-        line::{DegradedMode::RuntimeHung, Event},
+        line::{
+            DegradedMode::{RuntimeHung, RuntimeMissing},
+            Event,
+        },
         observed::Status,
         state::{Reason, State},
     },
@@ -431,7 +434,7 @@ async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
 }
 
 #[tokio::test]
-async fn s24_a_hung_call_is_shown_for_a_minute_after_the_last_one_and_then_no_more() {
+async fn s24_a_hung_call_is_shown_until_none_has_hung_for_a_while() {
     let bench = Bench::new();
     let hung = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeHung));
     bench
@@ -444,9 +447,33 @@ async fn s24_a_hung_call_is_shown_for_a_minute_after_the_last_one_and_then_no_mo
     assert_eq!(bench.state(&uid), (State::Running, None));
     survey::differing(&bench.context).await;
     assert!(hung(&bench), "one that succeeds says nothing of the others");
-    bench.book.advance(61_000);
+    bench.book.advance(331_000);
     survey::differing(&bench.context).await;
     assert!(!hung(&bench), "left by itself");
+}
+
+#[tokio::test]
+async fn a_missing_runtime_is_shown_until_a_create_succeeds_or_nobody_needs_it_any_more() {
+    let missing = Fault::Before(FailureKind::ProgramMissing);
+    let shown = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeMissing));
+    let bench = Bench::new();
+    bench.node.fault(Verb::Create, missing);
+    bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(shown(&bench));
+    bench.rest().await;
+    assert!(!shown(&bench), "it was created");
+
+    bench.node.fault(Verb::Create, missing);
+    bench.create("api", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    bench.destroy("api").await;
+    bench.settle().await;
+    survey::differing(&bench.context).await;
+    assert!(shown(&bench));
+    bench.book.advance(331_000);
+    survey::differing(&bench.context).await;
+    assert!(!shown(&bench), "nothing failed for a while");
 }
 
 /// What may happen to a node.

@@ -138,6 +138,11 @@ pub(crate) const SLEEPS: &[(&str, &str)] = &[
         "a wait with a bound for strace, which is another process",
     ),
     (
+        "tests/storm.rs",
+        "a millisecond between two looks at journal, cgroups and processes, none of which can be \
+         waited for; and the wait with a bound after the storm",
+    ),
+    (
         "tests/main_job.rs",
         "time passing while nothing happens is what is tested: an idle daemon does nothing",
     ),
