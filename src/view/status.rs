@@ -9,7 +9,7 @@ use super::ps::shown_state;
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
     ids::{Seq, Uid},
-    line::Moment,
+    line::{DegradedMode, Moment},
     state::State,
 };
 
@@ -32,6 +32,9 @@ pub struct Live {
     pub durable_seq: Seq,
     /// What bears this node's mark and of which nothing is known.
     pub unclaimed: Vec<Unclaimed>,
+    /// Degraded modes that the ledger is in now: what the journal says of them may be late, or
+    /// could not be written into it.
+    pub modes: BTreeMap<DegradedMode, String>,
     /// Addresses of instances.
     pub ips: BTreeMap<Uid, String>,
     /// The scheduler's instances that it has forgotten since a lost link.
@@ -182,15 +185,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         boot: fold.node.boot.clone(),
         link: live.link.clone(),
         drained: fold.node.drained,
-        degraded: fold
-            .node
-            .degraded
-            .iter()
-            .map(|(mode, detail)| Degraded {
-                mode: mode.to_string(),
-                detail: detail.clone(),
-            })
-            .collect(),
+        degraded: degraded(fold, live),
         seq: SeqView {
             written: fold.seq,
             durable: live.durable_seq,
@@ -202,6 +197,18 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         refused: refused.iter().skip(skipped).cloned().collect(),
         notes: live.notes.clone(),
     }
+}
+
+fn degraded(fold: &Fold, live: &Live) -> Vec<Degraded> {
+    let mut modes = fold.node.degraded.clone();
+    for (mode, detail) in &live.modes {
+        modes.entry(*mode).or_insert_with(|| detail.clone());
+    }
+    let shown = modes.into_iter().map(|(mode, detail)| Degraded {
+        mode: mode.to_string(),
+        detail,
+    });
+    shown.collect()
 }
 
 fn counts(fold: &Fold, live: &Live) -> Counts {

@@ -62,6 +62,9 @@ pub struct Daemon {
     calls: std::cell::Cell<u32>,
     /// In whose mount and time namespace the daemon runs; none: in the test's own.
     within: Option<i32>,
+    /// Where the state dir lies, if it isn't beside the run dir, and what holds that place; this
+    /// is let go of once everything that lies there is gone.
+    place: Option<(PathBuf, Box<dyn std::any::Any>)>,
 }
 
 impl Daemon {
@@ -87,7 +90,15 @@ impl Daemon {
             life: 0,
             calls: 0.into(),
             within: None,
+            place: None,
         }
+    }
+
+    /// With its state dir on a mount at `disk`, below [`dir`](Self::dir); `mount` ends it.
+    pub fn on_disk(mut self, disk: &Path, mount: Box<dyn std::any::Any>) -> Self {
+        fs::create_dir_all(disk.join("state")).unwrap();
+        self.place = Some((disk.to_owned(), mount));
+        self
     }
 
     /// From its next start on the daemon runs in the mount and time namespaces of this process.
@@ -132,7 +143,8 @@ impl Daemon {
 
     /// The state dir.
     pub fn state(&self) -> PathBuf {
-        self.dir().join("state")
+        let place = self.place.as_ref().map(|(disk, _)| disk.as_path());
+        place.unwrap_or(self.dir()).join("state")
     }
 
     /// The run dir.
@@ -459,6 +471,10 @@ impl Daemon {
             vec![format!("teardown.sh: {said:?}")]
         };
         left.extend(leaks::outside(self.dir(), &self.state(), None));
+        if let Some((disk, mount)) = self.place.take() {
+            left.retain(|what| *what != format!("mount {}", disk.display()));
+            drop(mount);
+        }
         left
     }
 }
