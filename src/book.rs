@@ -83,6 +83,15 @@ pub trait Book: Clone + Send + Sync + 'static {
         events.into_iter().map(|event| self.record(event)).collect()
     }
 
+    /// Can anything be written now? Where nothing can, nothing is done either: what can't be
+    /// written down is not begun, stopped or removed.
+    ///
+    /// # Errors
+    /// Why not.
+    fn writable(&self) -> Result<(), BookError> {
+        Ok(())
+    }
+
     /// Waits until every line up to `seq` survives a power cut. Those who wait at the same time
     /// share one sync.
     ///

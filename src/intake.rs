@@ -17,7 +17,7 @@ use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
     model::{
-        ids::{InstanceId, Seq, Uid},
+        ids::{InstanceId, Seq, Source, Uid},
         instruction::{Ask, Instruction},
         line::Event,
         state::Reason,
@@ -215,9 +215,36 @@ impl<B: Book> Intake<B> {
                 let mut events = self.before(&event);
                 let last = events.len();
                 events.push(*event);
-                let seq = self.book.record_all(events)?[last].seq;
-                Ok((Verdict::Accepted { uid, seq }, Some(seq)))
+                match self.book.record_all(events) {
+                    Ok(recorded) => {
+                        let seq = recorded[last].seq;
+                        Ok((Verdict::Accepted { uid, seq }, Some(seq)))
+                    }
+                    Err(error @ BookError::DiskFull { .. })
+                        if instruction.source == Source::Scheduler =>
+                    {
+                        self.refuse_for_space(instruction, error)
+                    }
+                    Err(error) => Err(error),
+                }
             }
+        }
+    }
+
+    /// The scheduler learns by a state alone what became of its create: one of an id that isn't
+    /// known is refused from what the journal keeps for that, once. What runs goes on running.
+    fn refuse_for_space(
+        &self,
+        instruction: &Instruction,
+        error: BookError,
+    ) -> Result<(Verdict, Option<Seq>), BookError> {
+        let (uid, message) = ((self.draw)(), error.to_string());
+        let judgement = self
+            .book
+            .read(|fold| refuse_for(fold, instruction, uid, Reason::DiskFull, message));
+        match judgement {
+            refusal @ Judgement::Refuse { uid: Some(_), .. } => self.write(refusal, instruction),
+            _ => Err(error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the daemon does for the command line.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -9,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{inbox::Inbox, tend::unwritten, wounds::Wounds};
+use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::{Book, BookError},
@@ -17,9 +18,10 @@ use crate::{
     ledger::Ledger,
     model::{
         definition::{self, Strictness},
+        fold::Fold,
         ids::{Source, Uid},
         instruction::{Ask, Instruction},
-        line::Event,
+        line::{DegradedMode, Event},
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
@@ -55,12 +57,22 @@ impl<N: Node> AgentDesk<N> {
             pid: Some(std::process::id()),
             since: Some(self.since),
             durable_seq: self.book.durable_seq(),
-            unwritten: unwritten(&self.book.health()),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
             notes: self.notes(),
+            modes: self.modes(),
             ..Live::default()
         }
+    }
+
+    /// The modes that the ledger is in now, whether or not that could be written down.
+    fn modes(&self) -> BTreeMap<DegradedMode, String> {
+        let shown = |fold: &Fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull);
+        let modes = modes_of(&self.book.health(), self.book.read(shown));
+        let on = modes
+            .into_iter()
+            .filter_map(|(mode, why)| Some((mode, why?)));
+        on.collect()
     }
 
     /// What else `status` says.

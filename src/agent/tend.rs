@@ -32,15 +32,14 @@ pub(super) async fn tend(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lapses = book.lapses();
     let mut linked = true;
-    let mut unwritable = None;
+    let mut unwritten = BTreeMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
-                    note_unwritable(&book, &mut unwritable, &health);
-                    show_health(&book, &health, lacks_space());
+                    show_health(&book, &health, lacks_space(), &mut unwritten);
                     wounds.show(&book);
                 }
             }
@@ -61,12 +60,21 @@ pub(super) async fn tend(
     }
 }
 
-/// The modes that the ledger itself stands for, with what exactly where they are on.
-fn modes_of(health: &Health) -> [(DegradedMode, Option<String>); 3] {
-    let full = health.disk_full.then(|| match health.reserve_left {
-        Some(left) => format!("{left} bytes of the journal's reserve are left"),
-        None => "the journal's reserve is nearly used up".to_owned(),
-    });
+/// The degraded modes that the ledger is in by itself, each with what exactly. `shown`: is
+/// DiskFull shown already? It is left with twice the space at which it is entered.
+pub(super) fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<String>); 3] {
+    let wanted = health
+        .next_segment
+        .saturating_mul(if shown { 2 } else { 1 });
+    let full = match (health.disk_full, health.reserve_left, health.free) {
+        (true, Some(left), _) => Some(format!("{left} bytes of the journal's reserve are left")),
+        (true, None, _) => Some("the journal's reserve is nearly used up".to_owned()),
+        (false, _, Some(free)) if free < wanted => Some(format!(
+            "{free} bytes are free on the state directory's filesystem, less than a segment of \
+             the journal takes"
+        )),
+        _ => None,
+    };
     [
         (DegradedMode::JournalReadOnly, health.read_only.clone()),
         (DegradedMode::StoreOff, health.store.off.clone()),
@@ -74,34 +82,51 @@ fn modes_of(health: &Health) -> [(DegradedMode, Option<String>); 3] {
     ]
 }
 
-/// Modes that are on and may not be written down: a journal that can't be written can't say so.
-pub(super) fn unwritten(health: &Health) -> BTreeMap<DegradedMode, String> {
-    let modes = modes_of(health).into_iter();
-    modes.filter_map(|(mode, on)| Some((mode, on?))).collect()
-}
-
-fn show_health(book: &Ledger, health: &Health, lacks_space: bool) {
-    for (mode, detail) in modes_of(health) {
-        let full = mode == DegradedMode::DiskFull;
+/// Writes down what the ledger is like. What can't be written down now (the journal is what is in
+/// trouble) is kept in `unwritten`, and written down once that is over, so that history has it;
+/// until then `status` says it from the ledger itself.
+fn show_health(
+    book: &Ledger,
+    health: &Health,
+    lacks_space: bool,
+    unwritten: &mut BTreeMap<DegradedMode, String>,
+) {
+    let shown = book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull));
+    if health.read_only.is_none()
+        && let Some(why) = book.take_healed()
+    {
+        // Or it began and ended between two looks.
+        unwritten
+            .entry(DegradedMode::JournalReadOnly)
+            .or_insert(why);
+    }
+    for (mode, detail) in modes_of(health, shown) {
         // The journal has space of its own; that says nothing of everybody else's.
-        if !(full && detail.is_none() && lacks_space) {
-            show(book, mode, detail, !full);
+        if mode == DegradedMode::DiskFull && detail.is_none() && lacks_space {
+            continue;
+        }
+        if detail.is_none()
+            && let Some(missed) = unwritten.remove(&mode)
+        {
+            show(book, mode, Some(missed), true);
+        }
+        let follow = mode != DegradedMode::DiskFull;
+        if !show(book, mode, detail.clone(), follow)
+            && let Some(detail) = detail
+        {
+            unwritten.entry(mode).or_insert(detail);
         }
     }
 }
 
-/// What the journal couldn't say of itself it says afterwards.
-fn note_unwritable(book: &Ledger, unwritable: &mut Option<String>, health: &Health) {
-    if health.read_only.is_some() {
-        unwritable.clone_from(&health.read_only);
-    } else if let Some(why) = unwritable.take() {
-        // show_health finds that it is over, and leaves it.
-        show(book, DegradedMode::JournalReadOnly, Some(why), false);
-    }
-}
-
-/// Enters or leaves a mode. A changed detail is written again only where `follow`.
-pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, follow: bool) {
+/// Enters or leaves a mode. A changed detail is written again only where `follow`. False if it
+/// could not be written down.
+pub(super) fn show(
+    book: &Ledger,
+    mode: DegradedMode,
+    detail: Option<String>,
+    follow: bool,
+) -> bool {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },
@@ -109,9 +134,11 @@ pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, fo
             Event::DegradedEntered { mode, detail }
         }
         (Some(_), None) => Event::DegradedLeft { mode },
-        _ => return,
+        _ => return true,
     };
-    if let Err(error) = book.record(event) {
-        tracing::warn!(%mode, why = one_line(&error), "a degraded mode could not be written down");
+    let written = book.record(event);
+    if let Err(error) = &written {
+        tracing::warn!(%mode, why = one_line(error), "a degraded mode could not be written down");
     }
+    written.is_ok()
 }

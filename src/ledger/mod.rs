@@ -61,6 +61,10 @@ pub struct Health {
     pub disk_full: bool,
     /// Bytes of its own that the journal has left; none where that can't be known.
     pub reserve_left: Option<u64>,
+    /// Bytes that are free on the journal's filesystem; none where it can't be asked.
+    pub free: Option<u64>,
+    /// Bytes that the next segment will want to own.
+    pub next_segment: u64,
     /// The store.
     pub store: StoreState,
     /// The last written line.
@@ -183,6 +187,13 @@ impl Ledger {
         self.health()
     }
 
+    /// Why the journal could not be written for a while, if that is over: told once, so that it
+    /// can be written down.
+    #[must_use]
+    pub fn take_healed(&self) -> Option<String> {
+        self.core().healed.take()
+    }
+
     /// Takes a snapshot soon, and removes what need not be kept any more.
     pub fn snapshot_soon(&self) {
         self.shared.snapshot_soon();
@@ -219,6 +230,10 @@ impl Book for Ledger {
 
     fn record_all(&self, events: Vec<Event>) -> Result<Vec<Recorded>, BookError> {
         self.shared.record_all(events)
+    }
+
+    fn writable(&self) -> Result<(), BookError> {
+        self.shared.writable()
     }
 
     async fn durable(&self, seq: Seq) -> Result<(), BookError> {

@@ -181,6 +181,7 @@ fn assemble(
         names_due: opening.new_journal,
         rotate_after: None,
         trouble: None,
+        healed: None,
         stop: false,
         closed: false,
     };
@@ -225,22 +226,30 @@ fn first_segment(shared: &Shared, loaded: &Loaded, opening: &mut Opening) {
         opening.disk_full = true;
         if !core.snapshot_due && resume(shared, &mut core, loaded) {
             core.trouble = None;
+        } else {
+            // It can't be gone on in (it ends in half a line, say), so what it owns is of no use
+            // to it. Half of that is enough for the next one, unless somebody else is faster.
+            release_former(shared, loaded);
+            core.trouble = None;
+            shared.recover_with(&mut core, shared.sizes.reserve / 2);
         }
     }
     opening.read_only = core.trouble.as_ref().map(|t| t.why.clone());
-    if let Some(end) = loaded.end
-        && core
-            .writer
-            .live_first()
-            .is_some_and(|live| live != end.first)
-    {
-        let path = shared.dir.join(segment::file_name(end.first));
-        if let Err(error) = segment::release_reserve(&path) {
-            tracing::warn!(
-                error = one_line(&error),
-                "an ended segment's space can't be given back"
-            );
-        }
+    let live = core.writer.live_first();
+    if live.is_some() && live != loaded.end.map(|end| end.first) {
+        release_former(shared, loaded);
+    }
+}
+
+/// Gives back what the former segment owns beyond its bytes.
+fn release_former(shared: &Shared, loaded: &Loaded) {
+    let Some(end) = loaded.end else { return };
+    let path = shared.dir.join(segment::file_name(end.first));
+    if let Err(error) = segment::release_reserve(&path) {
+        tracing::warn!(
+            error = one_line(&error),
+            "an ended segment's space can't be given back"
+        );
     }
 }
 

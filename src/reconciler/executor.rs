@@ -69,6 +69,9 @@ impl<N: Node, B: Book> Context<N, B> {
         action: &Action,
         superseded: &Superseded,
     ) -> Result<Done, ActionError> {
+        // A journal that can't be written stops nothing and removes nothing: what a remove would
+        // take (an exit that isn't written down yet) could not be had again.
+        self.book.writable()?;
         match action {
             Action::PullImage { image, pinned } => {
                 self.pull(uid, image, pinned.as_deref(), superseded).await

@@ -30,10 +30,11 @@ pub struct Live {
     pub link: LinkView,
     /// The last seq whose fdatasync has returned.
     pub durable_seq: Seq,
-    /// Degraded modes that are on, whether or not the journal could be told.
-    pub unwritten: BTreeMap<DegradedMode, String>,
     /// What bears this node's mark and of which nothing is known.
     pub unclaimed: Vec<Unclaimed>,
+    /// Degraded modes that the ledger is in now: what the journal says of them may be late, or
+    /// could not be written into it.
+    pub modes: BTreeMap<DegradedMode, String>,
     /// Addresses of instances.
     pub ips: BTreeMap<Uid, String>,
     /// The scheduler's instances that it has forgotten since a lost link.
@@ -194,7 +195,9 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
 
 fn degraded(fold: &Fold, live: &Live) -> Vec<Degraded> {
     let mut modes = fold.node.degraded.clone();
-    modes.extend(live.unwritten.clone());
+    for (mode, detail) in &live.modes {
+        modes.entry(*mode).or_insert_with(|| detail.clone());
+    }
     let view = |(mode, detail): (&DegradedMode, &String)| Degraded::new(*mode, detail);
     modes.iter().map(view).collect()
 }

@@ -256,7 +256,7 @@ fn a_journal_that_can_not_be_written_is_shown_though_it_has_no_line_of_it() {
     let journal = Journal::default();
     let mut live = live(&journal);
     let mode = crate::model::line::DegradedMode::JournalReadOnly;
-    live.unwritten.insert(mode, "no segment takes lines".into());
+    live.modes.insert(mode, "no segment takes lines".into());
     let view = status(&journal.fold, &live);
     assert_eq!(view.degraded.len(), 1);
     assert_eq!(view.degraded[0].mode, "JournalReadOnly");

@@ -64,6 +64,9 @@ pub struct Daemon {
     within: Option<i32>,
     /// What is mounted below its directories by [`mount`](Self::mount).
     mounts: Vec<PathBuf>,
+    /// Where the state dir lies, if it isn't beside the run dir, and what holds that place; this
+    /// is let go of once everything that lies there is gone.
+    place: Option<(PathBuf, Box<dyn std::any::Any>)>,
 }
 
 impl Daemon {
@@ -90,6 +93,7 @@ impl Daemon {
             calls: 0.into(),
             within: None,
             mounts: Vec::new(),
+            place: None,
         }
     }
 
@@ -127,6 +131,13 @@ impl Daemon {
         let status = Command::new("umount").arg("-l").arg(at).status();
         assert!(status.unwrap().success(), "umount {at:?}");
         self.mounts.retain(|mounted| mounted != at);
+    }
+
+    /// With its state dir on a mount at `disk`, below [`dir`](Self::dir); `mount` ends it.
+    pub fn on_disk(mut self, disk: &Path, mount: Box<dyn std::any::Any>) -> Self {
+        fs::create_dir_all(disk.join("state")).unwrap();
+        self.place = Some((disk.to_owned(), mount));
+        self
     }
 
     /// From its next start on the daemon runs in the mount and time namespaces of this process.
@@ -171,7 +182,8 @@ impl Daemon {
 
     /// The state dir.
     pub fn state(&self) -> PathBuf {
-        self.dir().join("state")
+        let place = self.place.as_ref().map(|(disk, _)| disk.as_path());
+        place.unwrap_or(self.dir()).join("state")
     }
 
     /// The run dir.
@@ -517,6 +529,10 @@ impl Daemon {
             vec![format!("teardown.sh: {said:?}")]
         };
         left.extend(leaks::outside(self.dir(), &self.state(), None));
+        if let Some((disk, mount)) = self.place.take() {
+            left.retain(|what| *what != format!("mount {}", disk.display()));
+            drop(mount);
+        }
         left
     }
 }
