@@ -39,6 +39,7 @@ use crate::{
     intake::Intake,
     ledger::{Ledger, OpenError},
     model::{ids::Uid, line::Event},
+    node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
@@ -138,7 +139,6 @@ impl Agent {
         let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
-        let runtime = Arc::clone(&context);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
@@ -157,7 +157,7 @@ impl Agent {
         tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
-            move || runtime.lacks_space(),
+            lacks_space(&desk.context),
             link,
             inbox,
             wounds,
@@ -210,6 +210,12 @@ fn say_what_is_not_there_yet(config: &Config) {
         let dir = config.manifests_dir.display();
         tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
+}
+
+/// Asks whether the runtime has failed for lack of space.
+fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool + use<N> {
+    let context = Arc::clone(context);
+    move || context.lacks_space()
 }
 
 /// Answers the command line until it is told to stop.
