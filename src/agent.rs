@@ -123,12 +123,8 @@ impl Agent {
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
-        let context = Context::new(
-            Arc::clone(&ground.node),
-            book.clone(),
-            Arc::clone(&intake),
-            operations(),
-        );
+        let node = Arc::clone(&ground.node);
+        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let context = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -141,14 +137,8 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(book.clone(), Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
-        let (link, session) = start_session(
-            config,
-            &book,
-            Arc::clone(&inbox),
-            samples,
-            &waker,
-            stop.link.clone(),
-        );
+        let (to, end) = (Arc::clone(&inbox), stop.link.clone());
+        let (link, session) = start_session(config, &book, to, samples, &waker, end);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,

@@ -204,16 +204,20 @@ impl Die {
             },
             7 => Event::Removed { uid },
             8 => Event::Settled { uid, source },
-            9 => Event::Disowned {
-                uid,
-                instance: self.choice.is_multiple_of(2).then(|| self.instance()),
-                source,
-                deadline_up: self.number,
-            },
+            9 => self.disowned(),
             _ => Event::Acknowledged {
                 uid,
                 through: self.number,
             },
+        }
+    }
+
+    fn disowned(&self) -> Event {
+        Event::Disowned {
+            uid: self.uid(),
+            instance: self.choice.is_multiple_of(2).then(|| self.instance()),
+            source: self.source(),
+            deadline_up: self.number,
         }
     }
 

@@ -118,6 +118,16 @@ fn narrate_rest(event: &Event) -> String {
             "image {image} can't be had: {message}{}",
             retried(*retryable)
         ),
+        Event::Removed { .. } => "nothing of it is left on the node".to_owned(),
+        Event::Acknowledged { through, .. } => {
+            format!("the scheduler has its states up to line {through}")
+        }
+        other => narrate_repair(other),
+    }
+}
+
+fn narrate_repair(event: &Event) -> String {
+    match event {
         Event::Settled { source, .. } => format!(
             "{} said that it shall be as is known: it is in doubt no longer",
             who(*source)
@@ -126,10 +136,6 @@ fn narrate_rest(event: &Event) -> String {
             "{} told it to go; nothing is known of it but its mark",
             who(*source)
         ),
-        Event::Removed { .. } => "nothing of it is left on the node".to_owned(),
-        Event::Acknowledged { through, .. } => {
-            format!("the scheduler has its states up to line {through}")
-        }
         other => narrate_node(other),
     }
 }
