@@ -153,8 +153,7 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
-        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
-        tokio::spawn(history::keep(book.clone(), node, work));
+        history::start(&book, &ground.node, &stop.work);
         tokio::spawn(tend::tend(
             book.clone(),
             lacks_space(&desk.context),

@@ -24,8 +24,12 @@ const IN_DOUBT: [DegradedMode; 3] = [
     DegradedMode::Unclaimed,
 ];
 
-/// Lets go of logs until `stop`.
-pub(super) async fn keep(book: Ledger, node: Arc<RealNode<Images>>, stop: CancellationToken) {
+/// Begins to let go of logs, until `stop`.
+pub(super) fn start(book: &Ledger, node: &Arc<RealNode<Images>>, stop: &CancellationToken) {
+    tokio::spawn(keep(book.clone(), Arc::clone(node), stop.clone()));
+}
+
+async fn keep(book: Ledger, node: Arc<RealNode<Images>>, stop: CancellationToken) {
     // Not at once: what is unclaimed isn't known yet.
     let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
