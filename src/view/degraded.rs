@@ -44,8 +44,8 @@ fn words(mode: DegradedMode) -> (&'static str, &'static str) {
             "mend the disk of the state dir (`dmesg`, `findmnt -T`); no restart is needed",
         ),
         DegradedMode::JournalDamaged => (
-            "an instance whose lines are damaged is neither started nor stopped",
-            "`riklet state verify` names each place; create or delete what is concerned",
+            "instances that lost lines may be about (InDoubt) are neither started nor stopped",
+            "`riklet state repair` lists them: name each by apply or delete, or accept them all",
         ),
         DegradedMode::StoreRebuilt => (
             "nothing was lost and nothing waits",
