@@ -129,7 +129,7 @@ impl Agent {
         begin_waiting(&intake, &waker);
 
         let stop = Stop::default();
-        let inbox = Arc::new(Inbox::new(book.clone(), Arc::clone(&intake), waker.clone()));
+        let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (link, session) = start_session(

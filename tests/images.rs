@@ -9,7 +9,6 @@
 
 mod support {
     pub mod image;
-    #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
     pub mod proof;
     pub mod registry;
 }
