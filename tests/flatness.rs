@@ -14,6 +14,7 @@ mod support {
     pub mod gauge;
     pub mod image;
     pub mod leaks;
+    #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
     pub mod proof;
 }
 

@@ -376,7 +376,7 @@ fn reboots() {
     ];
     let running: Vec<&str> = again.iter().map(String::as_str).collect();
     let mut runs: BTreeMap<&str, usize> = running.iter().map(|id| (*id, 1)).collect();
-    for round in 0..proof::rounds(3, 90) {
+    for round in 0..proof::rounds(3, 50) {
         let drawn = draw.below(KINDS.len() as u64);
         let kind = KINDS[usize::try_from(drawn).unwrap()];
         let (done, lost) = (node.run("Never"), node.run("Never"));

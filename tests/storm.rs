@@ -18,6 +18,7 @@ mod support {
     pub(crate) mod gauge;
     pub(crate) mod image;
     pub(crate) mod leaks;
+    #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
     pub(crate) mod proof;
     pub(crate) mod registry;
     pub(crate) mod witness;

@@ -20,9 +20,10 @@ use crate::{
     error_chain::one_line,
     image::{Images, ImagesConfig, SkopeoConfig},
     journal::Sizes,
-    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening},
-    model::line::Event,
+    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, lock},
+    model::{ids::NodeUid, line::Event},
     runtime::{
+        bundle::config_json,
         cgroup::{CgroupError, Cgroups},
         process::{Call, CallError, Spawner},
         real_node::{Deadlines, Programs, RealNode, RealNodeConfig},
@@ -97,6 +98,7 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let run_lock = DirLock::take(&config.run_dir).map_err(GroundError::from)?;
     let clock = Clock::system().map_err(GroundError::from)?;
     let (ledger, opening) = Ledger::open(OpenOptions {
+        owner: lock::owner(&config.run_dir).or_else(|| marked_owner(&config.state_dir)),
         sizes: sizes(&config.journal),
         ..OpenOptions::new(&config.state_dir, clock)
     })?;
@@ -165,12 +167,30 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     make(&config.state_dir, 0o755, "--state-dir")?;
     make(&config.run_dir, 0o755, "--run-dir")?;
     for name in ["journal", "pods", "snapshots", "exits", "logs"] {
-        make(&config.state_dir.join(name), 0o700, "--state-dir")?;
+        make_inside(&config.state_dir.join(name), "--state-dir")?;
     }
     for name in ["runc", "p"] {
-        make(&config.run_dir.join(name), 0o700, "--run-dir")?;
+        make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
     Ok(())
+}
+
+/// Makes one of riklet's own directories. What isn't one and bears its name is set aside, for a
+/// person to look at: it is no reason not to start.
+fn make_inside(path: &Path, flag: &'static str) -> Result<(), GroundError> {
+    if path.symlink_metadata().is_ok() && !path.is_dir() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = (1..).map(|n| path.with_file_name(format!("{name}.bad-{n}")));
+        let free = aside.into_iter().find(|to| to.symlink_metadata().is_err());
+        if let Some(to) = free
+            && let Err(error) = fs::rename(path, &to)
+        {
+            tracing::error!(path = %path.display(), %error, "no directory, and in the way");
+        } else {
+            tracing::error!(path = %path.display(), "it was no directory, and is set aside");
+        }
+    }
+    make(path, 0o700, flag)
 }
 
 /// Makes a directory with its mode, whatever the umask; one that is there gets the mode.
@@ -190,6 +210,21 @@ fn make(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
         path: path.to_owned(),
         flag,
         source,
+    })
+}
+
+/// The node that the marks of a state directory's bundles name.
+fn marked_owner(state_dir: &Path) -> Option<NodeUid> {
+    let inside = |dir: &Path| {
+        let entries = fs::read_dir(dir).ok().into_iter().flatten();
+        entries.filter_map(Result::ok).map(|entry| entry.path())
+    };
+    let mut bundles = inside(&state_dir.join("pods")).flat_map(|pod| inside(&pod));
+    bundles.find_map(|bundle| {
+        let text = fs::read(bundle.join("config.json")).ok()?;
+        config_json::annotation(&text, config_json::NODE)?
+            .parse()
+            .ok()
     })
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, wounds::Wounds};
 use crate::{
     book::Book,
     error_chain::one_line,
@@ -24,6 +24,7 @@ pub(super) async fn tend(
     lacks_space: impl Fn() -> bool,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
+    wounds: Arc<Wounds>,
     waker: Waker,
     stop: CancellationToken,
 ) {
@@ -40,6 +41,7 @@ pub(super) async fn tend(
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
                     note_unwritable(&book, &mut unwritable, &health);
                     show_health(&book, &health, lacks_space());
+                    wounds.show(&book);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.

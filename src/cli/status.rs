@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, age, counted, facts, now},
+    output::{OutputFlags, age, facts, now, waiting},
 };
 use crate::view::{Degraded, LinkState, StatusView};
 
@@ -52,7 +52,7 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
                 view.seq.written, view.seq.durable
             ),
         ),
-        ("Unacknowledged", unacknowledged(view)),
+        ("Unacknowledged", waiting(view.unacknowledged, view.dropped)),
         (
             "Degraded",
             match view.degraded.len() {
@@ -127,6 +127,7 @@ fn instances(view: &StatusView) -> String {
         (c.failed, "failed"),
         (c.destroying, "being destroyed"),
         (c.terminated, "completed"),
+        (c.in_doubt, "in doubt"),
         (c.unclaimed, "unclaimed"),
         (c.forgotten, "forgotten by the scheduler"),
     ] {
@@ -135,12 +136,4 @@ fn instances(view: &StatusView) -> String {
         }
     }
     parts.join(", ")
-}
-
-fn unacknowledged(view: &StatusView) -> String {
-    match (view.unacknowledged, view.dropped) {
-        (0, 0) => String::new(),
-        (n, 0) => counted(n, "state"),
-        (n, dropped) => format!("{}, {dropped} more were dropped", counted(n, "state")),
-    }
 }

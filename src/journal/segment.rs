@@ -65,6 +65,22 @@ pub(super) fn list_by(dir: &Path, parse: impl Fn(&str) -> Option<Seq>) -> io::Re
     Ok(found)
 }
 
+/// Reads a file of the journal. A name that is there and leads nowhere is not one that is gone: it
+/// would be "gone" at every look.
+///
+/// # Errors
+/// As read(2); `NotFound` only if the name is gone.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_ok() =>
+        {
+            Err(io::Error::other("it is a link that leads nowhere"))
+        }
+        read => read,
+    }
+}
+
 /// The segment that is written to.
 #[derive(Debug)]
 pub struct Live {

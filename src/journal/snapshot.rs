@@ -167,7 +167,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
 /// # Errors
 /// It isn't there, is damaged, or of a newer riklet.
 pub fn read(dir: &Path, seq: Seq) -> Result<Snapshot, SnapshotError> {
-    let bytes = std::fs::read(dir.join(file_name(seq))).map_err(SnapshotError::Read)?;
+    let bytes = segment::read_file(&dir.join(file_name(seq))).map_err(SnapshotError::Read)?;
     match decode(&bytes) {
         Ok(snapshot) if snapshot.seq != seq => Err(SnapshotError::Damaged),
         other => other,

@@ -47,7 +47,6 @@ pub(super) struct Memory {
     /// When each degraded mode of the runtime was last met.
     met: BTreeMap<DegradedMode, u64>,
     awaited: BTreeMap<ContainerId, u64>,
-    unclaimed: BTreeMap<Uid, Vec<ContainerId>>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -72,14 +71,17 @@ impl<N: Node, B: Book> Context<N, B> {
         self.memory().held = uids;
     }
 
-    /// What bears this node's mark and of which nothing is known, as the last survey found it.
-    #[must_use]
-    pub fn unclaimed(&self) -> BTreeMap<Uid, Vec<ContainerId>> {
-        self.memory().unclaimed.clone()
-    }
-
-    pub(super) fn set_unclaimed(&self, unclaimed: BTreeMap<Uid, Vec<ContainerId>>) {
-        self.memory().unclaimed = unclaimed;
+    /// Unclaimed things that are on their way out and bear the mark of this incarnation's
+    /// instance: it isn't started beside them.
+    pub(super) fn leaving_before(&self, uid: &Uid) -> Vec<Uid> {
+        self.book.read(|fold| {
+            let Some(record) = fold.instances.get(uid) else {
+                return Vec::new();
+            };
+            let disowned = fold.node.disowned.iter();
+            let same = disowned.filter(|(_, d)| d.instance.as_ref() == Some(&record.instance));
+            same.map(|(uid, _)| uid.clone()).collect()
+        })
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {

@@ -131,11 +131,22 @@ impl<N: Node, B: Book> Context<N, B> {
                 Ok(Done::Next)
             }
             Action::RecordRemoved => {
+                let waiting = self.waits_for(uid);
                 self.book.record(Event::Removed { uid: uid.clone() })?;
-                let begun = self.intake.begin_waiting().await?;
+                let mut begun = self.intake.begin_waiting().await?;
+                begun.extend(waiting);
                 Ok(Done::Removed { begun })
             }
         }
+    }
+
+    /// The incarnation that isn't started before this one, which is unclaimed, is gone.
+    fn waits_for(&self, uid: &Uid) -> Option<Uid> {
+        self.book.read(|fold| {
+            let gone = fold.node.disowned.get(uid)?;
+            let next = fold.by_instance(gone.instance.as_ref()?)?;
+            Some(next.uid.clone())
+        })
     }
 
     fn write(&self, event: Event) -> Result<Done, ActionError> {

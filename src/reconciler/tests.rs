@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     image::reference::TransportPolicy,
-    intake::{Intake, Verdict},
+    intake::{Intake, Unclaimed, Verdict},
     model::{
         fold::Fold,
         ids::{ContainerId, Source},
@@ -450,6 +450,52 @@ async fn s24_a_hung_call_is_shown_until_none_has_hung_for_a_while() {
     bench.book.advance(331_000);
     survey::differing(&bench.context).await;
     assert!(!hung(&bench), "left by itself");
+}
+
+#[tokio::test]
+async fn what_is_disowned_ends_whenever_the_daemon_dies_and_nothing_starts_beside_it() {
+    for (stubborn, dies_at) in (0..8).flat_map(|n| [(false, n), (true, n)]) {
+        let mut bench = Bench::new();
+        bench.node.world().stubborn = stubborn;
+        let old = bench.create("web", definition("Always", 1, 1)).await;
+        bench.rest().await;
+        bench.book.pages().fold.instances.clear();
+        let mark = Unclaimed {
+            instance: Some("web".parse().unwrap()),
+            ..Unclaimed::default()
+        };
+        let seen = [(old.clone(), mark)];
+        bench.context.intake.set_unclaimed(seen.into());
+        let create = Instruction::create("web", Source::Scheduler, definition("Always", 1, 2));
+        let Verdict::Accepted { uid: new, .. } =
+            bench.context.intake.submit(&create).await.unwrap()
+        else {
+            panic!("not accepted");
+        };
+        for n in 0..20 {
+            if n == dies_at {
+                bench.crash();
+            }
+            for uid in [&new, &old] {
+                run_turn(&bench.context, uid, &Superseded::default()).await;
+                let ours = |id: &ContainerId| id.uid == *uid;
+                let running = bench.running();
+                assert!(
+                    running.iter().all(ours) || !running.iter().any(ours),
+                    "both run: {running:?}"
+                );
+            }
+            bench.book.advance(5_000);
+        }
+        assert_eq!(
+            bench.state(&new),
+            (State::Running, None),
+            "dies at {dies_at}"
+        );
+        assert!(bench.running().iter().all(|id| id.uid == new));
+        assert!(!bench.node.world().directories.contains(&old));
+        assert!(bench.fold(|f| f.node.disowned.is_empty()));
+    }
 }
 
 #[tokio::test]

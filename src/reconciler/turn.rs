@@ -1,14 +1,18 @@
 //! One instance's turn: look, plan, do, until nothing is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Superseded, context::Context, executor::Done};
 use crate::{
     book::{Book, BookError},
     error_chain::one_line,
-    model::{fold::InstanceRecord, ids::Uid, observed::ObservedInstance},
+    model::{
+        fold::InstanceRecord,
+        ids::{ContainerId, Seq, Uid},
+        observed::ObservedInstance,
+    },
     node::Node,
-    plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
+    plan::{Circumstances, InstancePlan, plan_disowned, plan_instance, plan_unknown},
 };
 
 /// A turn plans at most so often; a plan that never becomes empty is a defect, and must not
@@ -32,11 +36,17 @@ pub(super) enum Known {
     Record(Box<InstanceRecord>, Circumstances),
     /// There is none; was it removed, as far as the journal tells?
     Nothing { removed: bool },
+    /// There is none, and what bears its mark shall go.
+    Disowned {
+        seq: Seq,
+        deadline_up: u64,
+        signalled: BTreeSet<ContainerId>,
+    },
 }
 
 /// Reads what is known of an incarnation.
 pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Known {
-    let hold_starts = context.is_held(uid);
+    let hold_starts = context.is_held(uid) || !context.leaving_before(uid).is_empty();
     context.book.read(|fold| match fold.instances.get(uid) {
         Some(record) => {
             let circumstances = Circumstances {
@@ -49,8 +59,15 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
             };
             Known::Record(Box::new(record.clone()), circumstances)
         }
-        None => Known::Nothing {
-            removed: fold.tombstones.values().any(|t| t.uid == *uid),
+        None => match fold.node.disowned.get(uid) {
+            Some(disowned) => Known::Disowned {
+                seq: disowned.seq,
+                deadline_up: disowned.deadline_up,
+                signalled: context.signalled(uid),
+            },
+            None => Known::Nothing {
+                removed: fold.tombstones.values().any(|t| t.uid == *uid),
+            },
         },
     })
 }
@@ -87,6 +104,11 @@ pub(super) fn plan_seen<N: Node, B: Book>(
             plan_instance(&record, observed, &circumstances, &now)
         }
         Known::Nothing { removed } => plan_unknown(uid, observed, removed),
+        Known::Disowned {
+            deadline_up,
+            signalled,
+            ..
+        } => plan_disowned(observed, deadline_up, &signalled, &context.book.now()),
     }
 }
 
@@ -113,6 +135,7 @@ pub(super) async fn run_turn<N: Node, B: Book>(
             }
         };
         end.wake_up = plan.wake_up;
+        end.also = context.leaving_before(uid);
         if plan.actions.is_empty() {
             return end;
         }
@@ -139,6 +162,7 @@ async fn instructions_are_durable<N: Node, B: Book>(
 ) -> Result<(), BookError> {
     match known {
         Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Disowned { seq, .. } => context.book.durable(*seq).await,
         Known::Nothing { .. } => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ mod find;
 mod narrate;
 mod plan;
 mod ps;
+mod repair;
 mod secrets;
 mod status;
 
@@ -21,8 +22,9 @@ pub use self::{
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
     narrate::narrate,
-    plan::{ActionView, InstancePlanView, PlanView},
+    plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
+    repair::{DoubtedView, RepairView, repair},
     secrets::hide_secrets,
     status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
 };

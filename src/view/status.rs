@@ -118,6 +118,9 @@ pub struct Counts {
     pub destroying: usize,
     /// Terminated: completed, and not yet removed.
     pub terminated: usize,
+    /// In doubt: neither started nor stopped.
+    #[serde(default)]
+    pub in_doubt: usize,
     /// Of which nothing is known.
     pub unclaimed: usize,
     /// The scheduler's, forgotten by it since a lost link.
@@ -199,6 +202,7 @@ fn degraded(fold: &Fold, live: &Live) -> Vec<Degraded> {
 fn counts(fold: &Fold, live: &Live) -> Counts {
     let mut counts = Counts {
         total: fold.instances.len(),
+        in_doubt: fold.doubted().count(),
         unclaimed: live.unclaimed.len(),
         forgotten: live.forgotten,
         ..Counts::default()

@@ -86,7 +86,7 @@ pub(crate) const FILE_LINES: usize = 400;
 /// others has to leave this list.
 pub(crate) const LONG_FILES: &[(&str, usize, &str)] = &[(
     "src/model/line.rs",
-    480,
+    510,
     "the whole on-disk vocabulary is one enum, half of it the fields' documentation",
 )];
 

@@ -289,6 +289,11 @@ impl Daemon {
         status.is_ok_and(|text| !text.contains("\nState:\tZ"))
     }
 
+    /// Was it started, and not yet ended by this test? It may have ended by itself.
+    pub fn started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// SIGKILL, and waits for its end.
     pub fn kill9(&mut self) {
         let mut child = self.child.take().unwrap();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Queued;
 use crate::model::{
-    ids::{NodeUid, Seq, Source, Uid},
+    ids::{InstanceId, NodeUid, Seq, Source, Uid},
     line::{DegradedMode, Event, Line},
     state::{Reason, StateReport},
 };
@@ -51,6 +51,18 @@ pub struct RefusedInstruction {
     pub message: String,
 }
 
+/// An incarnation of which only its mark is known, and that shall go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disowned {
+    /// Seq of the line that said so: nothing is done before that is durable.
+    pub seq: Seq,
+    /// The instance that its mark names; nothing of that one is started before this is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    /// When SIGKILL follows, in CLOCK_BOOTTIME ms.
+    pub deadline_up: u64,
+}
+
 /// What is known of the node itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -75,6 +87,9 @@ pub struct NodeRecord {
     /// The newest refused instructions.
     #[serde(default)]
     pub refused: VecDeque<RefusedInstruction>,
+    /// What was unclaimed and shall go, until nothing of it is left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disowned: BTreeMap<Uid, Disowned>,
 }
 
 impl NodeRecord {
@@ -112,6 +127,20 @@ impl NodeRecord {
                 former.as_ref() != Some(detail)
             }
             Event::DegradedLeft { mode } => self.degraded.remove(mode).is_some(),
+            Event::Disowned {
+                uid,
+                instance,
+                deadline_up,
+                ..
+            } => {
+                let disowned = Disowned {
+                    seq: line.seq,
+                    instance: instance.clone(),
+                    deadline_up: *deadline_up,
+                };
+                self.disowned.insert(uid.clone(), disowned.clone()) != Some(disowned)
+            }
+            Event::Removed { uid } => self.disowned.remove(uid).is_some(),
             Event::Refused {
                 instance,
                 source,
