@@ -16,6 +16,7 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    #[allow(dead_code, reason = "each test file uses its own part")]
     pub mod proof;
 }
 mod survival {

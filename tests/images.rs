@@ -9,6 +9,7 @@
 
 mod support {
     pub mod image;
+    #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
     pub mod proof;
     pub mod registry;
 }

@@ -21,6 +21,7 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    #[allow(dead_code, reason = "a part of it is used")]
     pub mod proof;
     pub mod story;
     pub mod wall_clock;
