@@ -134,7 +134,7 @@ impl Agent {
 
         let stop = Stop::default();
         let wounds = Arc::new(Wounds::of(&ground.opening));
-        let inbox = Arc::new(Inbox::new(book.clone(), Arc::clone(&intake), waker.clone()));
+        let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());

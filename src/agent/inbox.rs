@@ -40,16 +40,16 @@ pub(super) struct Inbox {
 const HEARD_AT_LEAST: usize = 1024;
 
 impl Inbox {
-    pub(super) fn new(book: Ledger, intake: Arc<Intake<Ledger>>, waker: Waker) -> Self {
+    pub(super) fn new(book: &Ledger, intake: &Arc<Intake<Ledger>>, waker: &Waker) -> Self {
         let (arrivals, _) = watch::channel(0);
         Self {
-            underway: Underway::new(Arc::clone(&intake), waker),
-            intake,
+            underway: Underway::new(Arc::clone(intake), waker.clone()),
+            intake: Arc::clone(intake),
             arrivals,
             unknown_destroys: AtomicU64::new(0),
             heard: Mutex::default(),
             forget_at: AtomicUsize::new(HEARD_AT_LEAST),
-            book,
+            book: book.clone(),
         }
     }
 

@@ -26,7 +26,7 @@ fn inbox(book: &Ledger) -> Inbox {
     let intake = Intake::new(book.clone(), TransportPolicy::default(), draw);
     let intake = Arc::new(intake);
     let waker = waker(FakeNode::default(), book, &intake);
-    Inbox::new(book.clone(), intake, waker)
+    Inbox::new(book, &intake, &waker)
 }
 
 const TEXT: &str = r#"{"apiVersion":"v0","kind":"Pod","name":"w",
