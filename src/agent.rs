@@ -5,13 +5,13 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
-mod ground;
+pub(crate) mod ground;
 mod hold;
 mod images;
 mod inbox;
-mod outbox;
+pub(crate) mod outbox;
 mod samples;
-mod tend;
+pub(crate) mod tend;
 
 use std::{sync::Arc, time::Duration};
 

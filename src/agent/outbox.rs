@@ -7,7 +7,6 @@ use std::{
 
 use crate::{
     book::Book,
-    ledger::Ledger,
     model::{
         fold::{Fold, Outbox, OutboxEntry},
         ids::{Seq, Uid},
@@ -20,8 +19,8 @@ use crate::{
 };
 
 /// The fold's outboxes.
-pub(super) struct Outboxes {
-    book: Ledger,
+pub(crate) struct Outboxes<B> {
+    book: B,
     waker: Waker,
     /// Acknowledged by the scheduler, in case that could not be written down.
     acknowledged: Mutex<BTreeMap<Uid, Seq>>,
@@ -29,8 +28,8 @@ pub(super) struct Outboxes {
     told: Mutex<Seq>,
 }
 
-impl Outboxes {
-    pub(super) fn new(book: Ledger, waker: Waker) -> Self {
+impl<B: Book> Outboxes<B> {
+    pub(crate) fn new(book: B, waker: Waker) -> Self {
         Self {
             book,
             waker,
@@ -79,7 +78,7 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
     }
 }
 
-impl reporter::Outbox for Outboxes {
+impl<B: Book> reporter::Outbox for Outboxes<B> {
     fn batch(&self, limit: usize) -> Vec<Report> {
         let durable = self.book.durable_seq();
         let mut reports = self.book.read(|fold| {

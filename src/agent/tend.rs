@@ -72,7 +72,12 @@ fn show_health(book: &Ledger, health: &Health) {
 }
 
 /// Enters or leaves a mode. A changed detail is written again only where `follow`.
-pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, follow: bool) {
+pub(crate) fn show(
+    book: &impl Book,
+    mode: DegradedMode,
+    detail: Option<String>,
+    follow: bool,
+) {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },

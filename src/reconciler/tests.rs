@@ -1,5 +1,7 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{

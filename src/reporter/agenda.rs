@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// One stream's worth.
-pub(super) enum Batch<S: Samples> {
+pub(crate) enum Batch<S: Samples> {
     /// The node's sample.
     Node { placements: bool, reading: S::Node },
     /// States from the outbox; sending them acknowledges them.
@@ -32,7 +32,7 @@ pub(super) enum Batch<S: Samples> {
 }
 
 impl<S: Samples> Batch<S> {
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(crate) fn messages(&self) -> Vec<Message> {
         match self {
             Self::Node {
                 placements,
@@ -53,7 +53,7 @@ impl<S: Samples> Batch<S> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Node { .. } => 1,
             Self::States(reports) | Self::Repeats(reports) => reports.len(),
@@ -74,7 +74,7 @@ impl<S: Samples> Batch<S> {
         }
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Node { .. } => "node",
             Self::States(_) => "states",
@@ -85,7 +85,7 @@ impl<S: Samples> Batch<S> {
 }
 
 /// What to do now.
-pub(super) enum Turn<S: Samples> {
+pub(crate) enum Turn<S: Samples> {
     /// Send this.
     Send(Batch<S>),
     /// Nothing to say before `until`, unless something changes; `None`: nothing at all.
@@ -101,7 +101,7 @@ struct Told<I> {
 }
 
 /// What has been said in one registration.
-pub(super) struct Agenda<S: Samples> {
+pub(crate) struct Agenda<S: Samples> {
     pace: Pace,
     node: Option<(bool, S::Node)>,
     told: BTreeMap<Uid, Told<S::Instance>>,
@@ -128,7 +128,7 @@ fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
 }
 
 impl<S: Samples> Agenda<S> {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         Self {
             pace,
             node: None,
@@ -142,7 +142,7 @@ impl<S: Samples> Agenda<S> {
 
     /// The next thing to say. Asking again without [`sent`](Self::sent) gives the same news, or
     /// newer.
-    pub(super) fn next(&mut self, now: Instant, outbox: &impl Outbox, samples: &S) -> Turn<S> {
+    pub(crate) fn next(&mut self, now: Instant, outbox: &impl Outbox, samples: &S) -> Turn<S> {
         let reading = samples.node();
         let placements = samples.placements();
         let Some((told_placements, told_reading)) = &self.node else {
@@ -176,7 +176,7 @@ impl<S: Samples> Agenda<S> {
     }
 
     /// What is still to say on the way out: states only.
-    pub(super) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
+    pub(crate) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
         match self.states(now, outbox) {
             // The node's own sample is what makes the others welcome.
             Some(states) if self.node.is_some() => Turn::Send(Batch::States(states)),
@@ -249,12 +249,12 @@ impl<S: Samples> Agenda<S> {
     }
 
     /// The scheduler refused the batch; gives the instance that is set aside for it.
-    pub(super) fn refused(&mut self, batch: &Batch<S>, now: Instant) -> Option<Uid> {
+    pub(crate) fn refused(&mut self, batch: &Batch<S>, now: Instant) -> Option<Uid> {
         self.trouble.refused(&batch.uids(), now)
     }
 
     /// The batch was acknowledged.
-    pub(super) fn sent(&mut self, batch: Batch<S>, now: Instant) {
+    pub(crate) fn sent(&mut self, batch: Batch<S>, now: Instant) {
         self.spoke = Some(now);
         self.trouble.taken(&batch.uids());
         match batch {
