@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Deadlines, Images, Programs, Restore, Tls};
+pub use parts::{Deadlines, Images, Journal, Programs, Restore, Tls};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
 use toml::{Table, Value};
@@ -66,6 +66,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What happens between a start and the first word of the scheduler.
     pub restore: Restore,
+    /// How much of the journal is kept.
+    pub journal: Journal,
     /// Where images come from.
     pub images: Images,
     /// Keys for `https://`.
@@ -89,6 +91,7 @@ impl Default for Config {
             programs: Programs::default(),
             deadlines: Deadlines::default(),
             restore: Restore::default(),
+            journal: Journal::default(),
             images: Images::default(),
             tls: Tls::default(),
         }
@@ -278,6 +281,9 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
     }
     if *tls != Tls::default() && config.scheduler.is_some() && !secure {
         faults.push("tls is set but scheduler is not an https:// address".to_owned());
+    }
+    if !(64 * 1024..=4 * 1024 * 1024).contains(&config.journal.segment) {
+        faults.push("journal.segment must be between 64KiB and 4MiB".to_owned());
     }
     if config.state_dir == config.run_dir {
         faults.push("state_dir and run_dir must not be the same directory".to_owned());

@@ -728,6 +728,34 @@ async fn a_start_a_restart_and_a_destroy_stay_in_their_budget_of_syncs_and_idle_
     assert_eq!(daemon.lines().len(), lines);
 }
 
+/// Where in `did` the first line from `from` on has all of `parts`.
+fn place(did: &[String], from: usize, parts: &[&str]) -> usize {
+    let has = |line: &String| parts.iter().all(|part| line.contains(part));
+    let found = did.iter().skip(from).position(has);
+    from + found.unwrap_or_else(|| panic!("no {parts:?} from {from} on in {did:#?}"))
+}
+
+/// Nothing but the order of these calls keeps a power cut from leaving a name without its bytes.
+#[test]
+fn an_image_and_its_record_get_their_names_once_their_bytes_are_durable_and_then_keep_them() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let strace = Strace::attach(daemon.pid(), daemon.dir());
+    daemon.apply(&daemon.definition("web", SERVE));
+    daemon.until("web@cli", "Running");
+    let snapshots = daemon.state().join("snapshots").display().to_string();
+    let record = "/image.json";
+    let did = strace.around_the_rename_to(record);
+    let bytes = place(&did, 0, &["syncfs("]);
+    let name = place(&did, bytes, &["rename", "/snapshots/sha256-"]);
+    let kept = place(&did, name, &["fsync(", &format!("<{snapshots}>")]);
+    let written = place(&did, kept, &["fsync(", "/.image.json>"]);
+    let named = place(&did, written, &["rename", &format!("{record}\"")]);
+    place(&did, named, &["fsync(", "/snapshots/sha256-"]);
+    let first = place(&did, 0, &["rename", "/snapshots/sha256-"]);
+    assert_eq!(first, name, "no name before its bytes: {did:#?}");
+}
+
 #[test]
 fn a_test_that_panics_leaves_nothing_on_the_machine() {
     let left = std::panic::catch_unwind(|| {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, path::Path, process::id as own_pid, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use riklet::{
     model::{
@@ -13,9 +13,10 @@ use riklet::{
         state::Reason,
     },
     network::netns,
-    node::{CreateRequest, CreatedContainer, Failure, FailureKind, Node},
+    node::{Change, CreateRequest, CreatedContainer, Failure, FailureKind, Node},
     runtime::{
         layout::{container_cgroup, monitor_cgroup, netns_name},
+        process::identify,
         real_node::{ImageSource, RealNode},
     },
     testing::{
@@ -352,28 +353,102 @@ async fn an_out_of_memory_kill_is_told_as_one() {
     removed(&world, &id).await;
 }
 
+/// A process of nobody's; dropping it ends it.
+struct Stranger(std::process::Child);
+
+impl Stranger {
+    #[allow(clippy::disallowed_methods, reason = "nobody waits for a stranger")]
+    fn new() -> Self {
+        let sleeping = std::process::Command::new("sleep").arg("1000000").spawn();
+        Self(sleeping.unwrap())
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    fn is_alive(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_with_a_recorded_pid_is_never_signalled() {
+async fn s19_a_stranger_with_a_recorded_pid_is_never_signalled() {
     let world = RealWorld::open().unwrap();
-    let id = running(&world.node, &workload()).await;
-    let state = world.node.layout().runc_dir(&id).join("state.json");
-    let text = fs::read_to_string(&state).unwrap();
-    let pid = seen(&world.node, &id).await.unwrap().process.unwrap().pid;
-    // The record now names this very test, by pid and not by start time.
-    let forged = text.replacen(
-        &format!("\"init_process_pid\":{pid}"),
-        &format!("\"init_process_pid\":{}", own_pid()),
-        1,
-    );
-    assert_ne!(forged, text);
-    fs::write(&state, forged).unwrap();
-    assert_eq!(
-        seen(&world.node, &id).await.unwrap().status,
-        Status::Stopped
-    );
-    world.node.signal(&id, 9).await.unwrap();
-    removed(&world, &id).await;
-    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    let layout = world.node.layout().clone();
+    let stranger = Stranger::new();
+    // The stranger's own start time, and the one that was recorded.
+    for its_own in [true, false] {
+        let id = running(&world.node, &workload()).await;
+        let state = layout.runc_dir(&id).join("state.json");
+        let mut record: serde_json::Value =
+            serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        let process = seen(&world.node, &id).await.unwrap().process.unwrap();
+        record["init_process_pid"] = stranger.pid().into();
+        if its_own {
+            let start = identify(stranger.pid()).unwrap().start_time;
+            record["init_process_start"] = start.into();
+        }
+        fs::write(&state, record.to_string()).unwrap();
+        for file in ["pid", "conmon.pid"] {
+            fs::write(layout.persist(&id).join(file), stranger.pid().to_string()).unwrap();
+        }
+        // Its own process lives, so it isn't over; and no other is taken for it.
+        let found = seen(&world.node, &id).await.unwrap();
+        assert_eq!((found.status, found.process), (Status::Broken, None));
+        for signal in [15, 9] {
+            world.node.signal(&id, signal).await.unwrap();
+        }
+        removed(&world, &id).await;
+        assert!(!Path::new(&format!("/proc/{}", process.pid)).exists());
+        assert!(stranger.is_alive(), "a stranger was signalled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_exit_files_that_is_removed_or_replaced_is_made_and_watched_again() {
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed); 3] = [
+        ("removed", |dir| fs::remove_dir_all(dir).unwrap()),
+        ("moved away", |dir| {
+            fs::rename(dir, dir.with_extension("away")).unwrap();
+        }),
+        ("replaced", |dir| {
+            fs::rename(dir, dir.with_extension("former")).unwrap();
+            fs::create_dir(dir).unwrap();
+        }),
+    ];
+    let world = RealWorld::open().unwrap();
+    let exits = world.node.layout().exits();
+    for (what, deed) in deeds {
+        deed(&exits);
+        // That it was removed is hinted at, as a look anywhere; in the daemon a resync comes soon.
+        world.node.observe_all().await.unwrap();
+        assert!(exits.is_dir(), "{what}");
+        let id = fresh_id();
+        let hinted = async {
+            loop {
+                let temporary = exits.join(format!("{id}.XXXXXX"));
+                fs::write(&temporary, "37").unwrap();
+                fs::rename(&temporary, exits.join(id.to_string())).unwrap();
+                match world.node.changed().await {
+                    Change::Instance(uid) if uid == id.uid => return,
+                    // The removal's own, that came after the look.
+                    _ => drop(world.node.observe_all().await.unwrap()),
+                }
+            }
+        };
+        let hinted = tokio::time::timeout(Duration::from_secs(30), hinted).await;
+        assert!(hinted.is_ok(), "{what}: its exit file was not hinted at");
+        removed(&world, &id).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,9 @@ use super::{AgentError, tend::show};
 use crate::{
     book::{Book, BookError},
     clock::{Clock, ClockError},
-    config::Config,
+    config::{Config, Journal},
     image::{Images, ImagesConfig, SkopeoConfig},
+    journal::Sizes,
     ledger::{DirLock, Ledger, LockError, OpenOptions, Opening},
     model::line::Event,
     runtime::{
@@ -93,7 +94,10 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let state_lock = DirLock::take(&config.state_dir).map_err(GroundError::from)?;
     let run_lock = DirLock::take(&config.run_dir).map_err(GroundError::from)?;
     let clock = Clock::system().map_err(GroundError::from)?;
-    let (ledger, opening) = Ledger::open(OpenOptions::new(&config.state_dir, clock))?;
+    let (ledger, opening) = Ledger::open(OpenOptions {
+        sizes: sizes(&config.journal),
+        ..OpenOptions::new(&config.state_dir, clock)
+    })?;
     run_lock.claim(&opening.node).map_err(GroundError::from)?;
     let failed = |e: Box<dyn std::error::Error + Send + Sync>| AgentError::Node(e);
     let reaper = Reaper::start().map_err(|e| failed(e.into()))?;
@@ -114,6 +118,16 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         spawner,
         _locks: [state_lock, run_lock],
     })
+}
+
+fn sizes(kept: &Journal) -> Sizes {
+    Sizes {
+        segment: kept.segment,
+        history_age: kept.history_age,
+        history_bytes: kept.history_size,
+        history_always: kept.history_always,
+        ..Sizes::default()
+    }
 }
 
 fn check_process(config: &Config) -> Result<(), GroundError> {

@@ -73,7 +73,7 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
         generation: record.map_or(1, |r| r.generation),
         at: Some(entry.at),
         restarts: record.map_or(0, |r| r.containers.iter().map(|c| c.restarts).sum()),
-        gap: outbox.gap,
+        gap: entry.gap,
         ..report
     }
 }
@@ -81,21 +81,21 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
 impl<B: Book> reporter::Outbox for Outboxes<B> {
     fn batch(&self, limit: usize) -> Vec<Report> {
         let durable = self.book.durable_seq();
-        let mut reports = self.book.read(|fold| {
-            let mut reports = Vec::new();
-            for (uid, outbox) in &fold.outboxes {
+        self.book.read(|fold| {
+            // Chosen before any is copied: after a long absence there may be many more.
+            let mut ready = Vec::new();
+            for (uid, outbox) in fold.outboxes.iter() {
                 let through = self.through(uid);
-                let ready = outbox
-                    .entries
-                    .iter()
-                    .filter(|e| through < e.seq && e.seq <= durable);
-                reports.extend(ready.map(|entry| report(fold, uid, outbox, entry)));
+                let of = outbox.entries.iter();
+                let of = of.filter(|e| through < e.seq && e.seq <= durable);
+                ready.extend(of.map(|entry| (uid, outbox, entry)));
             }
-            reports
-        });
-        reports.sort_by_key(|r| r.seq);
-        reports.truncate(limit);
-        reports
+            ready.sort_unstable_by_key(|(_, _, entry)| entry.seq);
+            ready.truncate(limit);
+            let each = ready.into_iter();
+            each.map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
+                .collect()
+        })
     }
 
     fn acknowledge(&self, reports: &[Report]) {

@@ -66,6 +66,21 @@ pub struct Images {
     pub local_transports: Vec<String>,
 }
 
+/// How much of the journal is kept. What a start needs is always kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// A segment is ended once it has so many bytes: 64 KiB to 4 MiB.
+    pub segment: u64,
+    /// Segments older than this go.
+    #[serde(with = "text::duration")]
+    pub history_age: Duration,
+    /// Segments beyond so many bytes go.
+    pub history_size: u64,
+    /// The newest so many bytes of segments stay, however old.
+    pub history_always: u64,
+}
+
 /// Keys for `https://`, as PEM files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -106,6 +121,19 @@ impl Default for Restore {
     fn default() -> Self {
         Self {
             wait_for_scheduler: Duration::from_secs(3),
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment: 4 * MIB,
+            history_age: Duration::from_secs(7 * 24 * 60 * 60),
+            history_size: 256 * MIB,
+            history_always: 16 * MIB,
         }
     }
 }

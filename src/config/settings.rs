@@ -20,6 +20,8 @@ pub enum Kind {
     Flag,
     /// `30s`, `10m`; more than nothing.
     Duration,
+    /// `64KiB`, `4MiB`, `1GiB`, or a number of bytes; kept as that number.
+    Size,
     /// Several texts; separated by commas where they come from a variable.
     Texts,
 }
@@ -58,6 +60,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("deadlines.pull", Kind::Duration),
     setting("deadlines.stall", Kind::Duration),
     setting("restore.wait_for_scheduler", Kind::Duration),
+    setting("journal.segment", Kind::Size),
+    setting("journal.history_age", Kind::Duration),
+    setting("journal.history_size", Kind::Size),
+    setting("journal.history_always", Kind::Size),
     setting("images.policy", Kind::Path),
     setting("images.registries_conf", Kind::Path),
     setting("images.authfile", Kind::Path),
@@ -258,9 +264,28 @@ fn checked(kind: Kind, value: Value) -> Result<Value, &'static str> {
         (Kind::Url, _) => Err(URL_FORM),
         (Kind::Address, Value::String(text)) if text.parse::<SocketAddr>().is_ok() => Ok(value),
         (Kind::Address, _) => Err("an IP address and a port, like \"127.0.0.1:9464\""),
+        (Kind::Size, Value::String(text)) => bytes(text).map(Value::Integer).ok_or(SIZE_FORM),
+        (Kind::Size, Value::Integer(bytes)) if *bytes >= 0 => Ok(value),
+        (Kind::Size, _) => Err(SIZE_FORM),
         (Kind::Duration, Value::String(text)) if positive(text) => Ok(value),
         (Kind::Duration, _) => Err("a duration above zero, like \"30s\" or \"10m\""),
     }
+}
+
+const SIZE_FORM: &str = "a size like \"64KiB\" or \"4MiB\"";
+
+/// A size in bytes.
+fn bytes(text: &str) -> Option<i64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let number: u32 = digits.parse().ok()?;
+    i64::from(number).checked_mul(unit)
 }
 
 const URL_FORM: &str = "an address like \"http://scheduler:4995\"";

@@ -57,6 +57,37 @@ fn a_higher_layer_takes_the_place_of_a_lower_one() {
 }
 
 #[test]
+fn sizes_are_read_with_their_unit_and_a_segment_has_its_bounds() {
+    let text = "[journal]\nsegment = '64KiB'\nhistory_size = 1000\nhistory_always = '0'\n";
+    let (layers, _file) = layers(text, &[("RIKLET_JOURNAL__HISTORY_AGE", "1m")], &[]);
+    let journal = load(&layers).unwrap().config.journal;
+    let minute = Duration::from_secs(60);
+    let wanted = Journal {
+        segment: 65_536,
+        history_age: minute,
+        history_size: 1000,
+        history_always: 0,
+    };
+    assert_eq!(journal, wanted);
+    for (text, fault) in [
+        (
+            "segment = '5MiB'",
+            "journal.segment must be between 64KiB and 4MiB",
+        ),
+        (
+            "segment = '4 MB'",
+            "journal.segment in FILE must be a size like \"64KiB\" or \"4MiB\"",
+        ),
+        (
+            "segment = -1",
+            "journal.segment in FILE must be a size like \"64KiB\" or \"4MiB\"",
+        ),
+    ] {
+        assert_eq!(faults(&format!("[journal]\n{text}\n"), &[], &[]), [fault]);
+    }
+}
+
+#[test]
 fn unknown_keys_are_errors_that_name_the_key() {
     assert_eq!(
         faults(

@@ -5,9 +5,9 @@
 //! file is created, grown, made durable and named. Must never happen here: a second try.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::{
         Arc,
@@ -20,6 +20,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 /// One kind of operation, to be counted and made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
+    /// A new directory.
+    MakeDir,
     /// A new file.
     Create,
     /// Bytes at the end of a file.
@@ -63,6 +65,8 @@ pub struct Disk {
     counts: Arc<Counts>,
     #[cfg(any(test, feature = "testing"))]
     script: Option<script::Script>,
+    #[cfg(any(test, feature = "testing"))]
+    tape: Option<tape::Tape>,
 }
 
 impl Disk {
@@ -82,6 +86,23 @@ impl Disk {
             ..Self::default()
         };
         (disk, script)
+    }
+
+    /// A real one that fails when the script says so, and whose operations are on the tape, from
+    /// which every image is made that a power cut may leave.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn taped(tape: tape::Tape) -> (Self, script::Script) {
+        let (disk, script) = Self::scripted();
+        let tape = Some(tape);
+        (Self { tape, ..disk }, script)
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    fn note(&self, write_down: impl FnOnce(&tape::Tape)) {
+        if let Some(tape) = &self.tape {
+            write_down(tape);
+        }
     }
 
     /// What was asked of it so far.
@@ -106,17 +127,37 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes a directory, mode 0700; one that is there is made. Its name is not durable.
+    ///
+    /// # Errors
+    /// As mkdir(2).
+    pub fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.gate(Op::MakeDir)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                #[cfg(any(test, feature = "testing"))]
+                self.note(|tape| tape.made_dir(path));
+                Ok(())
+            }
+        }
+    }
+
     /// Creates a file that must not exist, for appending, mode 0600.
     ///
     /// # Errors
     /// As open(2).
     pub fn create(&self, path: &Path) -> io::Result<File> {
         self.gate(Op::Create)?;
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .mode(0o600)
-            .open(path)
+            .open(path)?;
+        #[cfg(any(test, feature = "testing"))]
+        self.note(|tape| tape.created(path, &file));
+        Ok(file)
     }
 
     /// Opens a file for appending.
@@ -137,10 +178,13 @@ impl Disk {
         #[cfg(any(test, feature = "testing"))]
         if let Some(part) = self.script.as_ref().and_then(|s| s.torn(bytes.len())) {
             file.write_all(&bytes[..part])?;
+            self.note(|tape| tape.appended(file, &bytes[..part]));
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
         self.gate(Op::Append)?;
         file.write_all(bytes)?;
+        #[cfg(any(test, feature = "testing"))]
+        self.note(|tape| tape.appended(file, bytes));
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.counts.bytes.fetch_add(len, Ordering::Relaxed);
         Ok(())
@@ -152,8 +196,14 @@ impl Disk {
     /// As fdatasync(2); the file must never be synced again then: the kernel forgets the error.
     pub fn fdatasync(&self, file: &File) -> io::Result<()> {
         self.counts.fdatasyncs.fetch_add(1, Ordering::Relaxed);
+        // What is appended while it runs isn't promised by it.
+        #[cfg(any(test, feature = "testing"))]
+        let promised = self.tape.as_ref().map(|tape| tape.length(file));
         self.gate(Op::Fdatasync)?;
-        file.sync_data()
+        file.sync_data()?;
+        #[cfg(any(test, feature = "testing"))]
+        self.note(|tape| tape.synced(file, promised.unwrap_or(0)));
+        Ok(())
     }
 
     /// Makes a directory's names durable.
@@ -163,7 +213,10 @@ impl Disk {
     pub fn fsync_dir(&self, path: &Path) -> io::Result<()> {
         self.counts.dir_fsyncs.fetch_add(1, Ordering::Relaxed);
         self.gate(Op::FsyncDir)?;
-        File::open(path)?.sync_all()
+        File::open(path)?.sync_all()?;
+        #[cfg(any(test, feature = "testing"))]
+        self.note(|tape| tape.dir_synced(path));
+        Ok(())
     }
 
     /// Makes `bytes` of space the file's own without growing it. False where the filesystem
@@ -190,7 +243,7 @@ impl Disk {
         if to.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        std::fs::rename(from, to)
+        self.rename_now(from, to)
     }
 
     /// Renames a file over what may be there.
@@ -199,7 +252,18 @@ impl Disk {
     /// As rename(2).
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.gate(Op::Rename)?;
-        std::fs::rename(from, to)
+        self.rename_now(from, to)
+    }
+
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        allow(clippy::unused_self) // The seam is for tests only.
+    )]
+    fn rename_now(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)?;
+        #[cfg(any(test, feature = "testing"))]
+        self.note(|tape| tape.renamed(from, to));
+        Ok(())
     }
 
     /// Removes a file; one that isn't there is removed.
@@ -210,10 +274,17 @@ impl Disk {
         self.gate(Op::Remove)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+            Err(error) => Err(error),
+            Ok(()) => {
+                #[cfg(any(test, feature = "testing"))]
+                self.note(|tape| tape.removed(path));
+                Ok(())
+            }
         }
     }
 }
 
 #[cfg(any(test, feature = "testing"))]
 pub mod script;
+#[cfg(any(test, feature = "testing"))]
+pub mod tape;

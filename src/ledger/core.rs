@@ -83,6 +83,9 @@ pub(super) struct Core {
     pub(super) snapshot_wanted: bool,
     /// The next segment has to be preceded by a snapshot.
     pub(super) snapshot_due: bool,
+    /// The journal is new: before its first segment counts, its directory's own name and that of
+    /// the state directory have to be durable.
+    pub(super) names_due: bool,
     /// Not before then is another segment begun.
     pub(super) rotate_after: Option<Instant>,
     pub(super) trouble: Option<Trouble>,
@@ -353,7 +356,6 @@ impl Core {
     pub(super) fn snapshot(&self, at: jiff::Timestamp) -> Snapshot {
         let synced = self.writer.synced();
         let mut fold = self.durable_fold.clone();
-        // Withdrawn seqs are behind it: none of them is ever read again.
         fold.seq = fold.seq.max(synced.seq);
         Snapshot {
             seq: fold.seq,

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex},
 };
@@ -37,7 +37,7 @@ const SEGMENTS_WITHOUT_SNAPSHOT: usize = 16;
 pub(super) fn open(options: OpenOptions) -> Result<(Shared, Opening), OpenError> {
     let dir = options.state_dir.join("journal");
     let had_pods = has_entries(&options.state_dir.join("pods"));
-    make_dirs(&options.state_dir, &dir)?;
+    make_dirs(&options.disk, &options.state_dir, &dir)?;
     let (store, opened) = Store::open(options.store.clone()).map_err(|source| OpenError::Io {
         what: "the store's thread can't be started".to_owned(),
         source,
@@ -78,21 +78,20 @@ pub(super) fn open(options: OpenOptions) -> Result<(Shared, Opening), OpenError>
     Ok((shared, opening))
 }
 
-fn make_dirs(state_dir: &Path, journal: &Path) -> Result<(), OpenError> {
+fn make_dirs(disk: &Disk, state_dir: &Path, journal: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path| {
         let what = format!("the directory {} can't be made", path.display());
         move |source| OpenError::Io { what, source }
     };
     if !state_dir.exists() {
-        std::fs::create_dir_all(state_dir).map_err(failed(state_dir))?;
+        if let Some(above) = state_dir.parent() {
+            std::fs::create_dir_all(above).map_err(failed(above))?;
+        }
+        disk.make_dir(state_dir).map_err(failed(state_dir))?;
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(state_dir, mode).map_err(failed(state_dir))?;
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(journal)
-        .map_err(failed(journal))
+    disk.make_dir(journal).map_err(failed(journal))
 }
 
 fn has_entries(dir: &Path) -> bool {
@@ -162,6 +161,7 @@ fn assemble(
                 .end
                 .is_some_and(|end| end.bytes >= options.sizes.segment),
         snapshot_due: found.snapshot_due,
+        names_due: opening.new_journal,
         rotate_after: None,
         trouble: None,
         stop: false,
@@ -187,12 +187,14 @@ fn assemble(
     shared
 }
 
-/// What was read is believed from now on, so it has to be durable; a kill may have come before
-/// its sync. False if that can't be had.
+/// What was read is believed from now on, so it has to be durable, with its names; a kill may
+/// have come before its sync. False if that can't be had.
 fn sync_former(disk: &Disk, dir: &Path, loaded: &Loaded) -> bool {
     let Some(end) = loaded.end else { return true };
     let path = dir.join(segment::file_name(end.first));
-    let done = std::fs::File::open(path).and_then(|file| disk.fdatasync(&file));
+    let done = std::fs::File::open(path)
+        .and_then(|file| disk.fdatasync(&file))
+        .and_then(|()| disk.fsync_dir(dir));
     if let Err(error) = &done {
         tracing::error!(%error, "the former segment can't be made durable");
     }

@@ -4,6 +4,7 @@
 //! never happen here: a step without the gate.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,7 +61,23 @@ impl Shared {
             return Err(AppendError::Io(error));
         }
         core.snapshot_due = false;
+        if core.names_due
+            && let Err(error) = self.sync_names()
+        {
+            prepared.discard(&self.disk);
+            return Err(AppendError::Io(error));
+        }
+        core.names_due = false;
         self.begin(core, prepared)
+    }
+
+    /// Makes the names of the journal's directory and of the state directory durable.
+    fn sync_names(&self) -> std::io::Result<()> {
+        self.dir.ancestors().skip(1).take(2).try_for_each(|dir| {
+            // Above a bare name lies the working directory.
+            let bare = dir.as_os_str().is_empty();
+            self.disk.fsync_dir(if bare { Path::new(".") } else { dir })
+        })
     }
 
     /// Makes the prepared segment the live one. Needs the gate.
@@ -106,7 +123,9 @@ impl Shared {
             return;
         };
         core.pending.clear();
-        core.durable_fold.seq = range.1;
+        // At its own seq, not at the last withdrawn one: until the next segment says where this
+        // one ends, a snapshot or store that claims to know those lines would make damage of
+        // what may be left of them.
         core.fold = core.durable_fold.clone();
         core.dirty.clear();
         core.all_dirty = true;

@@ -289,4 +289,5 @@ fn a_journal_that_cannot_be_written_says_so_and_heals() {
 
 mod attacks;
 mod full;
+mod power;
 mod stores;

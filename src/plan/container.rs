@@ -65,13 +65,15 @@ impl Turn<'_> {
         exit
     }
 
-    /// Plans the record of an end, with what the restart policy makes of it.
+    /// Plans the record of an end, with what the restart policy makes of it; the next attempt
+    /// begins with it where that is due and `at_once`.
     pub(super) fn record_exit(
         &self,
         id: ContainerId,
         container: &ContainerRecord,
         exit: Exit,
         why: &str,
+        at_once: bool,
         plan: &mut InstancePlan,
     ) {
         let (next_up, backoff) = if self.record.desired == Desired::Gone {
@@ -85,8 +87,8 @@ impl Turn<'_> {
             ..container.clone()
         };
         let next = match self.record.desired {
-            Desired::Run => start_at_once(self, id.n, &after),
-            Desired::Gone => None,
+            Desired::Run if at_once => start_at_once(self, id.n, &after),
+            Desired::Run | Desired::Gone => None,
         };
         plan.push(
             Action::RecordExit {
@@ -203,7 +205,7 @@ fn plan_intended(
         (Status::Stopped | Status::Absent, _) if seen.exit.is_some() => {
             let exit = turn.exit_of(container, seen);
             let why = "it ran and ended, and neither is recorded";
-            turn.record_exit(id, container, exit, why, plan);
+            turn.record_exit(id, container, exit, why, true, plan);
         }
         _ => {
             let why = "its start was intended, and nothing proves that it was made";
@@ -314,6 +316,11 @@ pub(super) fn plan_over(
         Some(Reason::MonitorLost) => "it is gone, and nobody saw how it ended",
         _ => "it ended",
     };
+    if lives && seen.exit.is_some() {
+        // How it ended is on the disk, and goes with a remove: it is recorded first, and nothing
+        // is started before the next plan has removed what lives.
+        return turn.record_exit(id, container, exit, why, false, plan);
+    }
     if lives {
         plan.push(
             Action::Remove {
@@ -322,5 +329,5 @@ pub(super) fn plan_over(
             why,
         );
     }
-    turn.record_exit(id, container, exit, why, plan);
+    turn.record_exit(id, container, exit, why, true, plan);
 }

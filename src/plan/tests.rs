@@ -757,6 +757,16 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
             running().seen(Status::Broken),
             "remove 0-1, record-exit 0-1 ? RuntimeStateLost +0 0, create 0-2",
         ),
+        (
+            "the runtime's state is lost, Never: what it had done isn't done again",
+            row(1, Never).attempt(Phase::Running).seen(Status::Broken),
+            "remove 0-1, record-exit 0-1 ? RuntimeStateLost never 0",
+        ),
+        (
+            "something lives of what its monitor saw end: its exit goes with a remove",
+            running().seen(Status::Broken).exit_file(37),
+            "record-exit 0-1 37 - +0 1",
+        ),
     ]);
 }
 

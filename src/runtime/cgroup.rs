@@ -219,6 +219,19 @@ impl Cgroups {
         all
     }
 
+    /// Does this process live in `rel` or below it, in any hierarchy? One read, by its pid.
+    #[must_use]
+    pub fn holds(&self, rel: &str, pid: i32) -> bool {
+        let path = self.cgroups_path(rel);
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        text.lines().any(|line| {
+            // `<n>:<controllers>:<path>`; the path may begin above our own view of the tree.
+            let at = line.splitn(3, ':').nth(2).unwrap_or_default();
+            let rest = at.split_once(path.as_str()).map(|(_, rest)| rest);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
+        })
+    }
+
     /// Does `rel` exist in any hierarchy?
     #[must_use]
     pub fn exists(&self, rel: &str) -> bool {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ps::shown_state;
 use crate::model::{
-    fold::{Fold, RefusedInstruction},
+    fold::{Fold, Outbox, RefusedInstruction},
     ids::{Seq, Uid},
     line::Moment,
     state::State,
@@ -197,7 +197,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         },
         instances: counts(fold, live),
         unacknowledged: fold.outboxes.values().map(|o| o.entries.len()).sum(),
-        dropped: fold.outboxes.values().map(|o| o.gap).sum(),
+        dropped: fold.outboxes.values().map(Outbox::dropped).sum(),
         manifest_faults: live.manifest_faults.clone(),
         refused: refused.iter().skip(skipped).cloned().collect(),
         notes: live.notes.clone(),

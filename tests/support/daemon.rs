@@ -60,6 +60,8 @@ pub struct Daemon {
     /// How long the log was when this life of the daemon began.
     life: usize,
     calls: std::cell::Cell<u32>,
+    /// In whose mount and time namespace the daemon runs; none: in the test's own.
+    within: Option<i32>,
 }
 
 impl Daemon {
@@ -84,7 +86,24 @@ impl Daemon {
             child: None,
             life: 0,
             calls: 0.into(),
+            within: None,
         }
+    }
+
+    /// From its next start on the daemon runs in the mount and time namespaces of this process.
+    pub fn move_into(&mut self, namespaces_of: Option<i32>) {
+        self.within = namespaces_of;
+    }
+
+    /// A program, where the daemon runs; its pid is that of the child.
+    pub fn program(&self, path: &str) -> Command {
+        let Some(pid) = self.within else {
+            return Command::new(path);
+        };
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.args(["--target", &pid.to_string(), "--mount", "--time", "--"]);
+        command.arg(path);
+        command
     }
 
     /// With this scheduler.
@@ -183,9 +202,12 @@ impl Daemon {
             self.more_config
         );
         fs::write(self.dir().join("riklet.toml"), config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_riklet"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_riklet"));
         command.arg("run").arg("--config");
         command.arg(self.dir().join("riklet.toml"));
+        if self.within.is_some() {
+            command.arg("--allow-private-mounts");
+        }
         command.arg("--node-name").arg(self.node());
         command.arg("--state-dir").arg(state);
         command.arg("--run-dir").arg(run);
@@ -427,7 +449,7 @@ impl Daemon {
             let _ = child.wait();
         }
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/teardown.sh");
-        let mut command = Command::new("/bin/bash");
+        let mut command = self.program("/bin/bash");
         command.arg(script).arg(self.state()).arg(self.run());
         command.stdin(Stdio::null());
         let said = self.finish(command);

@@ -28,7 +28,7 @@ impl Strace {
     pub fn attach(pid: i32, scratch: &Path) -> Self {
         let (out, said) = (scratch.join("strace.out"), scratch.join("strace.err"));
         let calls = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync,\
-                     clone,clone3,fork,vfork,execve";
+                     clone,clone3,fork,vfork,execve,rename,renameat,renameat2";
         let mut child = Command::new("strace")
             .args(["-f", "-y", "-e", calls, "-o"])
             .arg(&out)
@@ -57,6 +57,23 @@ impl Strace {
         let mut waits = self.lines();
         waits.retain(|line| line.contains("sync(") && line.contains(&mark));
         waits.len()
+    }
+
+    /// What the thread did that renamed something to a path with `end`, in order: what it renamed
+    /// and what it synced.
+    pub fn around_the_rename_to(&self, end: &str) -> Vec<String> {
+        let lines = self.lines();
+        let named = format!("{end}\"");
+        let rename = |line: &&String| line.contains("rename") && line.contains(&named);
+        let thread = lines
+            .iter()
+            .find(rename)
+            .and_then(|line| line.split(' ').next());
+        let thread = thread.unwrap_or_else(|| panic!("nothing was renamed to {end}"));
+        let mut did = lines.clone();
+        did.retain(|line| line.split(' ').next() == Some(thread) && !line.contains("resumed>"));
+        did.retain(|line| line.contains("sync") || line.contains("rename"));
+        did
     }
 
     /// How many lines there are.

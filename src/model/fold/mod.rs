@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     node::{NodeRecord, RefusedInstruction, Tombstone},
-    outbox::{MAX_ENTRIES, Outbox, OutboxEntry},
+    outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},
     record::{
         ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
@@ -48,7 +48,7 @@ pub struct Fold {
     /// Ids whose last incarnation is gone.
     pub tombstones: BTreeMap<InstanceId, Tombstone>,
     /// The scheduler's incarnations, until they are gone and acknowledged.
-    pub outboxes: BTreeMap<Uid, Outbox>,
+    pub outboxes: Outboxes,
 }
 
 impl Fold {
@@ -107,11 +107,9 @@ impl Fold {
             Event::Removed { .. } => self.bury(uid, line, changed),
             Event::Acknowledged { through, .. } => {
                 let gone = !self.instances.contains_key(uid);
-                if let Some(outbox) = self.outboxes.get_mut(uid)
-                    && outbox.acknowledge(*through)
-                {
+                if self.outboxes.acknowledge(uid, *through) {
                     changed.push(Piece::Outbox(uid.clone()));
-                    if gone && outbox.entries.is_empty() {
+                    if gone && self.acknowledged(uid) {
                         self.outboxes.remove(uid);
                     }
                 }
@@ -166,15 +164,14 @@ impl Fold {
         let Some((instance, Source::Scheduler)) = owner else {
             return;
         };
-        changed.push(Piece::Outbox(uid.clone()));
-        self.outboxes
-            .entry(uid.clone())
-            .or_insert_with(|| Outbox::new(instance))
-            .push(OutboxEntry {
-                seq: line.seq,
-                at: line.moment.at,
-                report,
-            });
+        let entry = OutboxEntry {
+            seq: line.seq,
+            at: line.moment.at,
+            gap: 0,
+            report,
+        };
+        let touched = self.outboxes.push(uid, instance, entry);
+        changed.extend(touched.into_iter().map(Piece::Outbox));
     }
 
     fn bury(&mut self, uid: &Uid, line: &Line, changed: &mut Vec<Piece>) {

@@ -243,7 +243,13 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
     let outbox = &pen.fold.outboxes[&uid(1)];
     let kept: Vec<Seq> = outbox.entries.iter().map(|e| e.seq).collect();
     assert_eq!(kept.len(), MAX_ENTRIES);
-    assert_eq!(outbox.gap, (told.len() - MAX_ENTRIES) as u64);
+    assert_eq!(outbox.dropped(), (told.len() - MAX_ENTRIES) as u64);
+    let gaps: Vec<u64> = outbox.entries.iter().map(|e| e.gap).collect();
+    assert_eq!(
+        gaps[MAX_ENTRIES / 2],
+        outbox.dropped(),
+        "told where they are missing"
+    );
     assert_eq!(kept[..2], told[..2], "the oldest stay");
     assert_eq!(
         kept[kept.len() - 2..],
@@ -257,7 +263,7 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
         through,
     });
     let outbox = &pen.fold.outboxes[&uid(1)];
-    assert_eq!((outbox.entries.len(), outbox.gap), (0, 0));
+    assert_eq!((outbox.entries.len(), outbox.dropped()), (0, 0));
     assert_eq!(
         outbox.acknowledged.as_ref().map(|e| e.seq),
         told.last().copied()
@@ -663,6 +669,9 @@ proptest! {
                 }
             }
         }
+        let sizes = pen.fold.outboxes.values().flat_map(|o| &o.entries);
+        let sizes = sizes.map(OutboxEntry::size).sum::<usize>();
+        prop_assert_eq!(pen.fold.outboxes.bytes(), sizes);
         for outbox in pen.fold.outboxes.values() {
             prop_assert!(outbox.entries.len() <= MAX_ENTRIES);
             prop_assert!(outbox.entries.iter().map(|e| e.seq).is_sorted());

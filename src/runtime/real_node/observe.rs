@@ -15,6 +15,7 @@ use super::{ImageSource, RealNode, failure};
 use crate::{
     model::{
         ids::{ContainerId, Uid},
+        line::ProcessId,
         observed::{ObservedContainer, ObservedInstance, ObservedNode, Status},
     },
     network::netns,
@@ -22,7 +23,7 @@ use crate::{
     runtime::{
         conmon::{read_exit, read_pid, read_sync},
         layout::{container_cgroup, monitor_cgroup, netns_name, parse_attempt, pod_cgroup},
-        process::identify,
+        process::{ending, identify},
         runc_state::{self, RuncState},
     },
 };
@@ -94,29 +95,14 @@ impl<I: ImageSource> RealNode<I> {
         let monitor = cgroups.populated(&above);
         let state = runc_state::read(&layout.runc_dir(id))
             .map_err(|e| failure::of_io(format!("read the runtime's state of {id}"), e))?;
-        let at_work = || monitor && read_sync(&layout.persist(id)).is_none();
-        let (status, process) = match &state {
-            RuncState::Known {
-                node: Some(node), ..
-            } if node != self.0.node.as_str() => {
-                return Ok(None);
-            }
-            RuncState::Known { alive: false, .. } => (Status::Stopped, None),
-            RuncState::Known {
-                process,
-                waiting: true,
-                ..
-            } if !at_work() => (Status::Created, Some(*process)),
-            RuncState::Known { waiting: true, .. } => (Status::Creating, None),
-            RuncState::Known { process, .. } if cgroups.frozen(&own) => {
-                (Status::Paused, Some(*process))
-            }
-            RuncState::Known { process, .. } => (Status::Running, Some(*process)),
-            RuncState::Broken | RuncState::Absent if at_work() => (Status::Creating, None),
-            RuncState::Broken => (Status::Broken, None),
-            RuncState::Absent if cgroups.populated(&own) => (Status::Broken, None),
-            RuncState::Absent => (Status::Absent, None),
-        };
+        if let RuncState::Known {
+            node: Some(node), ..
+        } = &state
+            && node != self.0.node.as_str()
+        {
+            return Ok(None);
+        }
+        let (status, process) = self.status_of(id, &state, monitor);
         let leftovers = monitor
             || state != RuncState::Absent
             || [layout.persist(id), layout.bundle(id), layout.exit_file(id)]
@@ -142,6 +128,43 @@ impl<I: ImageSource> RealNode<I> {
             exit: exit.flatten(),
             leftovers,
         }))
+    }
+
+    /// What an attempt is in, by the runtime's state, its monitor and its cgroup.
+    ///
+    /// The cgroup has the last word on what lives: a process that the runtime's state names and
+    /// that is elsewhere is somebody else's, and while anything lives in the cgroup the attempt
+    /// isn't over, whatever that state says.
+    fn status_of(
+        &self,
+        id: &ContainerId,
+        state: &RuncState,
+        monitor: bool,
+    ) -> (Status, Option<ProcessId>) {
+        let own = container_cgroup(id);
+        let persist = self.layout().persist(id);
+        // The sync file is there before its monitor is; without it that one's word is lost.
+        let at_work = || monitor && persist.join("sync").exists() && read_sync(&persist).is_none();
+        let is_in =
+            |process: &ProcessId| self.cgroups().holds(&own, process.pid) || ending(*process);
+        match state {
+            RuncState::Known {
+                process,
+                alive: true,
+                waiting,
+                ..
+            } if is_in(process) => match waiting {
+                true if at_work() => (Status::Creating, None),
+                true => (Status::Created, Some(*process)),
+                false if self.cgroups().frozen(&own) => (Status::Paused, Some(*process)),
+                false => (Status::Running, Some(*process)),
+            },
+            RuncState::Broken | RuncState::Absent if at_work() => (Status::Creating, None),
+            _ if self.cgroups().populated(&own) => (Status::Broken, None),
+            RuncState::Absent => (Status::Absent, None),
+            // Nothing lives, so nothing has to be commanded: half a state is as good as one.
+            RuncState::Known { .. } | RuncState::Broken => (Status::Stopped, None),
+        }
     }
 
     /// A monitor that another daemon spawned is watched from the moment it is seen.
@@ -182,7 +205,12 @@ impl<I: ImageSource> RealNode<I> {
 
     pub(super) async fn look(&self, of: Option<&Uid>) -> Result<ObservedNode, Failure> {
         let of = of.cloned();
-        let look = move |node: &Self| node.look_now(of.as_ref());
+        let look = move |node: &Self| {
+            if of.is_none() {
+                node.0.watch.ensure_exit_files();
+            }
+            node.look_now(of.as_ref())
+        };
         let mut node = self.off_thread("look at the node", look).await?;
         for seen in node.instances.values_mut() {
             for (id, container) in &mut seen.containers {

@@ -48,9 +48,13 @@ impl<I: ImageSource> RealNode<I> {
         let failed = |e| failure::of_io(tried(), e);
         let cgroup = container_cgroup(id);
         let process = match runc_state::read(&self.layout().runc_dir(id)).map_err(failed)? {
-            RuncState::Known { alive: false, .. } => return Ok(()),
-            RuncState::Known { process, .. } => Some(process),
-            RuncState::Absent | RuncState::Broken => self.init_by_cgroup(id),
+            RuncState::Known {
+                process,
+                alive: true,
+                ..
+            } if self.cgroups().holds(&cgroup, process.pid) => Some(process),
+            // A process elsewhere is somebody else's, whatever that state says of it.
+            _ => self.init_by_cgroup(id),
         };
         let Some(process) = process else {
             // No init that we could name: SIGKILL ends whatever is there, others have no target.

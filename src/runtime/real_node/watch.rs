@@ -7,10 +7,17 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::ExitStatus,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,7 +37,7 @@ use crate::{
         line::{Exit, ProcessId},
     },
     node::Change,
-    runtime::{process::alive, reaper::Reaper},
+    runtime::{bundle::make_private_directory, process::alive, reaper::Reaper},
 };
 
 /// How long the reaper is waited for after a container's end: if it is ours to reap at all, it
@@ -49,6 +56,8 @@ enum Role {
 struct Hints {
     waiting: Mutex<(bool, BTreeSet<Uid>)>,
     bell: Notify,
+    /// Was the directory of exit files removed? The one that is there now may have its inode.
+    exits_removed: AtomicBool,
 }
 
 impl Hints {
@@ -83,19 +92,73 @@ pub(super) struct Watch {
     /// Ends the followers with the node.
     stop: CancellationToken,
     _stop: DropGuard,
-    /// Dropping it ends the watch on the exit directory.
-    _watcher: Option<RecommendedWatcher>,
+    exit_files: ExitFiles,
+}
+
+/// The watch on the directory of exit files, which somebody may remove or put another in place of.
+struct ExitFiles {
+    dir: PathBuf,
+    /// Dropping it ends the watch.
+    watched: Mutex<Option<Watched>>,
+}
+
+/// A watcher and the directory that it watches, by device and inode.
+struct Watched {
+    _watcher: RecommendedWatcher,
+    directory: (u64, u64),
+}
+
+/// Which directory is there now; none if there is none.
+fn directory_at(path: &Path) -> Option<(u64, u64)> {
+    let there = fs::symlink_metadata(path).ok()?;
+    there.is_dir().then(|| (there.dev(), there.ino()))
+}
+
+impl ExitFiles {
+    /// Makes the directory be there and be watched: inotify follows an inode, not a name, and
+    /// says nothing more once that is gone. Two looks at it, where nothing happened.
+    fn ensure(&self, hints: &Arc<Hints>) {
+        let mut watched = lock(&self.watched);
+        let there = directory_at(&self.dir);
+        let same = there.is_some() && watched.as_ref().map(|w| w.directory) == there;
+        if !hints.exits_removed.swap(false, Ordering::SeqCst) && same {
+            return;
+        }
+        match watch_anew(&self.dir, hints.clone()) {
+            Ok(anew) => {
+                if watched.replace(anew).is_some() {
+                    let dir = self.dir.display();
+                    tracing::warn!(%dir, "the directory of exit files was removed or replaced; it is watched again");
+                }
+            }
+            Err(error) => {
+                *watched = None;
+                let dir = self.dir.display();
+                tracing::warn!(%error, %dir, "the exit files can't be watched; pidfds and the resync must do");
+            }
+        }
+    }
+}
+
+/// Watches the directory that is there now, or the one that is made here; a second look finds out
+/// whether that was the same.
+fn watch_anew(dir: &Path, hints: Arc<Hints>) -> notify::Result<Watched> {
+    make_private_directory(dir)?;
+    let watcher = watch_exits(dir, hints)?;
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    Ok(Watched {
+        _watcher: watcher,
+        directory: directory_at(dir).ok_or_else(gone)?,
+    })
 }
 
 /// What one event in the exit directory says: conmon renames a temporary file to the id.
 fn on_exits(hints: &Hints, event: notify::Result<Event>) {
     match event {
         Ok(event) if event.need_rescan() => hints.anywhere(),
-        // inotify says nothing more of a directory that is gone.
+        // inotify says nothing more of a directory that is gone: a look anywhere makes it anew.
         Ok(event) if event.kind == EventKind::Remove(RemoveKind::Folder) => {
-            tracing::warn!(
-                "the directory of exit files was removed; pidfds and the resync must do"
-            );
+            hints.exits_removed.store(true, Ordering::SeqCst);
             hints.anywhere();
         }
         // Reads, and the removals that are our own.
@@ -153,11 +216,11 @@ impl Watch {
     /// Watches the exit directory; without it (no inotify left) processes still hint.
     pub(super) fn new(exits: PathBuf, reaper: Reaper) -> Self {
         let hints = Arc::new(Hints::default());
-        let watcher = watch_exits(&exits, hints.clone())
-            .inspect_err(|error| {
-                tracing::warn!(%error, dir = %exits.display(), "watch the exit files; pidfds and the resync must do");
-            })
-            .ok();
+        let exit_files = ExitFiles {
+            dir: exits,
+            watched: Mutex::default(),
+        };
+        exit_files.ensure(&hints);
         let stop = CancellationToken::new();
         Self {
             hints,
@@ -166,8 +229,14 @@ impl Watch {
             reaper,
             _stop: stop.clone().drop_guard(),
             stop,
-            _watcher: watcher,
+            exit_files,
         }
+    }
+
+    /// Before everything is looked at: what happens after that look is hinted at. Blocks for a
+    /// few reads.
+    pub(super) fn ensure_exit_files(&self) {
+        self.exit_files.ensure(&self.hints);
     }
 
     pub(super) async fn changed(&self) -> Change {
