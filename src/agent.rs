@@ -304,7 +304,8 @@ fn start_session(
         tls: tls(config),
         ..settings.target
     };
-    let outbox = Arc::new(Outboxes::new(book.clone(), waker.clone()));
+    let outbox = Outboxes::new(book.clone(), waker.clone(), inbox.arrivals());
+    let outbox = Arc::new(outbox);
     let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
     (link, Some(tokio::spawn(session.run())))
 }

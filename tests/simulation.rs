@@ -3,7 +3,15 @@
 //!
 //! `make replay SEED=n` tells the story of a walk.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test; clippy knows only #[test] functions as such, and support is shared"
+)]
+
 #[path = "support/proof.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
 mod proof;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -12,7 +20,7 @@ use proof::Proof;
 use riklet::testing::sim::{
     ACTIONS, Death, Hits, KINDS, Outcome, Point, Side,
     scenario::{Scenario, scenarios},
-    walk,
+    theme, walk,
 };
 
 /// At most so many broken promises are told of; the first one is the one to mend.
@@ -54,8 +62,14 @@ impl Counts {
 
     fn say(&self, proof: &mut Proof) {
         proof.add("runs", self.runs);
-        proof.add("deaths of the process", self.deaths.get(&Death::Process).copied().unwrap_or(0));
-        proof.add("power cuts", self.deaths.get(&Death::Power).copied().unwrap_or(0));
+        proof.add(
+            "deaths of the process",
+            self.deaths.get(&Death::Process).copied().unwrap_or(0),
+        );
+        proof.add(
+            "power cuts",
+            self.deaths.get(&Death::Power).copied().unwrap_or(0),
+        );
         proof.add("lines written", self.lines);
         proof.add("states that arrived", self.states);
         proof.add("simulated hours", self.simulated_ms / 3_600_000);
@@ -106,12 +120,15 @@ fn dying_before_amid_and_after_every_action_and_line_breaks_no_promise() {
         let (what, side, death) = point;
         match counts.hits.get(&point) {
             Some(_) => proof.one("crash points demanded and died at"),
-            None => counts
-                .violations
-                .push(format!("nobody died ({death:?}) {side} {what}: a scenario is missing")),
+            None => counts.violations.push(format!(
+                "nobody died ({death:?}) {side} {what}: a scenario is missing"
+            )),
         }
     }
-    proof.add("crash points died at, with those inside verbs", counts.hits.len() as u64);
+    proof.add(
+        "crash points died at, with those inside verbs",
+        counts.hits.len() as u64,
+    );
     proof.conclude("simulation_crash_points", &counts.violations);
 }
 
@@ -119,7 +136,9 @@ fn dying_before_amid_and_after_every_action_and_line_breaks_no_promise() {
 fn regressions() -> Vec<u64> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/regressions");
     let text = fs::read_to_string(path).unwrap();
-    let seeds = text.lines().filter_map(|l| l.split('#').next()?.trim().parse().ok());
+    let seeds = text
+        .lines()
+        .filter_map(|l| l.split('#').next()?.trim().parse().ok());
     seeds.collect()
 }
 
@@ -150,6 +169,52 @@ fn whatever_happens_and_whenever_it_dies_every_promise_is_kept() {
     counts.say(&mut proof);
     proof.add("different crash points died at", counts.hits.len() as u64);
     proof.conclude("simulation_walks", &counts.violations);
+}
+
+/// The walks of a theme: a happening is thrown in so often that the theme is in every walk.
+fn themed(name: &'static str, promise: &'static str, run: fn(u64) -> Outcome, walks: (u64, u64)) {
+    let mut counts = Counts::default();
+    for seed in 0..proof::rounds(walks.0, walks.1) {
+        counts.take(run(seed), || format!("seed {seed} of {name}"));
+    }
+    let mut proof = Proof::of(
+        promise,
+        "by seed, over the simulated node, scheduler and clocks",
+    );
+    counts.say(&mut proof);
+    proof.conclude(name, &counts.violations);
+}
+
+#[test]
+fn s06_completed_work_runs_once_through_twenty_crashes_and_reboots() {
+    themed(
+        "simulation_s06",
+        "Completed work (Never, OnFailure with 0) runs once through twenty crashes and reboots",
+        theme::completed_work,
+        (60, 2_000),
+    );
+}
+
+#[test]
+fn s29_wall_time_that_steps_neither_stalls_nor_storms() {
+    themed(
+        "simulation_s29",
+        "Wall time steps by -1 h, +1 year, -40 s during create, backoff and stop: nothing stalls, \
+         nothing storms",
+        theme::clock_steps,
+        (60, 2_000),
+    );
+}
+
+#[test]
+fn s30_a_scheduler_that_was_away_for_ten_minutes_hears_every_state_in_order() {
+    themed(
+        "simulation_s30",
+        "The scheduler is away for ten minutes under churn and deaths: every state arrives, in \
+         order, none lost, TERMINATED once",
+        theme::scheduler_away,
+        (60, 2_000),
+    );
 }
 
 /// `make replay SEED=n`: the story of one walk; or of a scenario, by STORY, AT and DEATH.

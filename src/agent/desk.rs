@@ -11,14 +11,13 @@ use tokio::sync::watch;
 use super::inbox::Inbox;
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
-    book::{Book, BookError},
+    book::Book,
     intake::{Intake, Verdict},
     ledger::Ledger,
     model::{
         definition::{self, Strictness},
         ids::{ContainerId, Source, Uid},
         instruction::{Ask, Instruction},
-        line::Event,
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
@@ -127,19 +126,12 @@ impl<N: Node> AgentDesk<N> {
     }
 
     async fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
-        let already = self.book.read(|fold| fold.node.drained) == drained;
+        let cordoned = self.intake.cordon(drained).await;
+        let already = !cordoned.map_err(|source| DeskError::Failed {
+            tried: "the order could not be written down".to_owned(),
+            source: Box::new(source),
+        })?;
         if !already {
-            let event = if drained {
-                Event::Drained {}
-            } else {
-                Event::Uncordoned {}
-            };
-            let unwritten = |source: BookError| DeskError::Failed {
-                tried: "the order could not be written down".to_owned(),
-                source: Box::new(source),
-            };
-            let recorded = self.book.record(event).map_err(unwritten)?;
-            self.book.durable(recorded.seq).await.map_err(unwritten)?;
             self.waker.wake(Wake::Everything);
         }
         Ok(Drained { drained, already })

@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     book::Book,
     model::{
@@ -26,15 +28,18 @@ pub(crate) struct Outboxes<B> {
     acknowledged: Mutex<BTreeMap<Uid, Seq>>,
     /// The last seq that the reporter was told of.
     told: Mutex<Seq>,
+    /// How many instructions of the scheduler's have been judged.
+    arrivals: watch::Receiver<u64>,
 }
 
 impl<B: Book> Outboxes<B> {
-    pub(crate) fn new(book: B, waker: Waker) -> Self {
+    pub(crate) fn new(book: B, waker: Waker, arrivals: watch::Receiver<u64>) -> Self {
         Self {
             book,
             waker,
             acknowledged: Mutex::default(),
             told: Mutex::default(),
+            arrivals,
         }
     }
 
@@ -96,6 +101,10 @@ impl<B: Book> reporter::Outbox for Outboxes<B> {
             each.map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
                 .collect()
         })
+    }
+
+    fn arrivals(&self) -> u64 {
+        *self.arrivals.borrow()
     }
 
     fn acknowledge(&self, reports: &[Report]) {

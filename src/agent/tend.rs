@@ -72,12 +72,7 @@ fn show_health(book: &Ledger, health: &Health) {
 }
 
 /// Enters or leaves a mode. A changed detail is written again only where `follow`.
-pub(crate) fn show(
-    book: &impl Book,
-    mode: DegradedMode,
-    detail: Option<String>,
-    follow: bool,
-) {
+pub(crate) fn show(book: &impl Book, mode: DegradedMode, detail: Option<String>, follow: bool) {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },

@@ -115,7 +115,10 @@ pub(super) fn start_at_once(
 /// Is anything left of containers of a former generation?
 fn former_generation_left(turn: &Turn<'_>) -> bool {
     turn.record.attempted().any(|(n, c)| {
-        let Some(id) = turn.record.current(n).filter(|_| c.generation < turn.record.generation)
+        let Some(id) = turn
+            .record
+            .current(n)
+            .filter(|_| c.generation < turn.record.generation)
         else {
             return false;
         };

@@ -32,15 +32,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{context::Context, survey::plans};
 pub(crate) use self::rounds::{Ended, Rounds, work};
+pub use self::{context::Context, survey::plans};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::{context::Side, turn::plan_of};
-use crate::{
-    book::Book,
-    model::ids::Uid,
-    node::Node,
-};
+use crate::{book::Book, model::ids::Uid, node::Node};
 
 /// How long running turns may go on when the daemon stops; a turn that is cut is resumed by the
 /// next daemon like one that was killed.

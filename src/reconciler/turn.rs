@@ -58,7 +58,7 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
             Known::Record(Box::new(record.clone()), circumstances)
         }
         None => Known::Nothing {
-            removed: fold.tombstones.values().any(|t| t.uid == *uid),
+            removed: fold.was_removed(uid),
         },
     })
 }

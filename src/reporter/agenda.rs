@@ -6,15 +6,18 @@
 //!                  ▲ goes first on every turn                 placements, node, instances, silence
 //! ```
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples, trouble::Trouble};
 use crate::{
     model::{
-        ids::{Seq, Uid},
-        state::State,
+        ids::{InstanceId, Seq, Uid},
+        state::{Reason, State},
     },
     wire::{Message, Report},
 };
@@ -111,10 +114,36 @@ pub(crate) struct Agenda<S: Samples> {
     acknowledged: Vec<(Uid, Seq)>,
     spoke: Option<Instant>,
     trouble: Trouble,
+    replay: Replay,
 }
+
+/// What the scheduler wants is said anew at each registration; has it been?
+enum Replay {
+    /// The registration has just begun.
+    Begins,
+    /// So many instructions were judged by then, and the registration began.
+    Comes {
+        judged: u64,
+        since: Instant,
+        began: Instant,
+    },
+    /// It has been silent for a while since.
+    Over,
+}
+
+/// A scheduler that never falls silent doesn't hold back "completed" for longer.
+const LONGEST_REPLAY: Duration = Duration::from_secs(10);
 
 /// An outbox holds at most so many states of one instance.
 const OUTBOX_ENTRIES: usize = 64;
+
+/// So many that are held back while the scheduler replays don't keep others from being heard.
+const HELD_AT_MOST: usize = 4096;
+
+/// Is it said to be over because its work is done?
+fn completed(report: &Report) -> bool {
+    report.is_last() && report.report.reason == Some(Reason::Completed)
+}
 
 /// The beginning of `pending` that may go in one stream: TERMINATED goes alone.
 fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
@@ -137,7 +166,33 @@ impl<S: Samples> Agenda<S> {
             acknowledged: Vec::new(),
             spoke: None,
             trouble: Trouble::default(),
+            replay: Replay::Begins,
         }
+    }
+
+    /// May "completed" be said? If not: when to ask again.
+    fn replayed(&mut self, now: Instant, outbox: &impl Outbox) -> Option<Instant> {
+        let arrived = outbox.arrivals();
+        let (judged, since, began) = match self.replay {
+            Replay::Over => return None,
+            Replay::Begins => (arrived, now, now),
+            Replay::Comes {
+                judged,
+                since,
+                began,
+            } => (judged, since, began),
+        };
+        let since = if judged == arrived { since } else { now };
+        let over = (since + self.pace.settle).min(began + LONGEST_REPLAY);
+        self.replay = match over <= now {
+            true => Replay::Over,
+            false => Replay::Comes {
+                judged: arrived,
+                since,
+                began,
+            },
+        };
+        (over > now).then_some(over)
     }
 
     /// The next thing to say. Asking again without [`sent`](Self::sent) gives the same news, or
@@ -153,7 +208,8 @@ impl<S: Samples> Agenda<S> {
         };
         // Decided first, for `told_reading` borrows.
         let node_moved = *told_placements != placements || reading.worth_sending(told_reading);
-        if let Some(states) = self.states(now, outbox) {
+        let replayed = self.replayed(now, outbox);
+        if let Some(states) = self.states(now, outbox, replayed.is_some()) {
             return Turn::Send(Batch::States(states));
         }
         if let Some(repeats) = self.repeats(now, outbox) {
@@ -170,25 +226,37 @@ impl<S: Samples> Agenda<S> {
         if !metrics.is_empty() {
             return Turn::Send(Batch::Metrics(metrics));
         }
-        let wakes = [due, self.trouble.next(now)];
+        let held = |_: &Instant| outbox.batch(HELD_AT_MOST).iter().any(completed);
+        let wakes = [due, self.trouble.next(now), replayed.filter(held)];
         let until = wakes.into_iter().flatten().fold(silence_ends, Instant::min);
         Turn::Wait { until: Some(until) }
     }
 
     /// What is still to say on the way out: states only.
     pub(crate) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
-        match self.states(now, outbox) {
+        let replaying = self.replayed(now, outbox).is_some();
+        match self.states(now, outbox, replaying) {
             // The node's own sample is what makes the others welcome.
             Some(states) if self.node.is_some() => Turn::Send(Batch::States(states)),
             _ => Turn::Wait { until: None },
         }
     }
 
-    fn states(&self, now: Instant, outbox: &impl Outbox) -> Option<Vec<Report>> {
+    fn states(&self, now: Instant, outbox: &impl Outbox, replaying: bool) -> Option<Vec<Report>> {
         // What is set aside must not fill the batch.
-        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES;
+        let held = if replaying { HELD_AT_MOST } else { 0 };
+        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES + held;
         let mut pending = outbox.batch(room);
-        pending.retain(|report| !self.trouble.is_aside(&report.uid, now));
+        // What waits holds up all that comes after it for its id: TERMINATED of one incarnation
+        // would end the next.
+        let mut waits: BTreeSet<InstanceId> = BTreeSet::new();
+        pending.retain(|report| {
+            let aside = self.trouble.is_aside(&report.uid, now);
+            if aside || (replaying && completed(report)) {
+                waits.insert(report.instance.clone());
+            }
+            !waits.contains(&report.instance)
+        });
         pending.retain(|report| {
             !self
                 .acknowledged

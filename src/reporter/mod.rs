@@ -34,6 +34,13 @@ pub trait Outbox: Send + Sync + 'static {
     /// first, at most `limit`.
     fn batch(&self, limit: usize) -> Vec<Report>;
 
+    /// How many of the scheduler's instructions were judged so far. What is replayed at a
+    /// registration must be judged before the scheduler hears that something completed: else a
+    /// create that it sent before it heard so runs completed work again.
+    fn arrivals(&self) -> u64 {
+        0
+    }
+
     /// The scheduler has these. On return [`batch`](Self::batch) gives none of them out any
     /// more, also where that could not be written down.
     fn acknowledge(&self, reports: &[Report]);
@@ -97,6 +104,8 @@ pub struct Pace {
     pub silence: Duration,
     /// Metrics of one instance go at most once in this time.
     pub instance_every: Duration,
+    /// After registering, "completed" is not said before so long no instruction came.
+    pub settle: Duration,
     /// The first wait after a batch that was not acknowledged; doubles up to 5 s.
     pub retry: Duration,
 }
@@ -107,6 +116,7 @@ impl Default for Pace {
             batch: 256,
             silence: Duration::from_secs(15),
             instance_every: Duration::from_secs(5),
+            settle: Duration::from_secs(1),
             retry: Duration::from_millis(200),
         }
     }

@@ -27,18 +27,20 @@ mod report;
 mod rest;
 pub mod scenario;
 mod scheduler;
+mod task_list;
+pub mod theme;
 mod trap;
 mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::{daemon::Daemon, ground::Ground, node::SimNode};
 pub use self::{
     happening::Happening,
     scheduler::Loss,
     trap::{ACTIONS, Death, Hits, KINDS, Point, Side},
     walk::walk,
 };
-use self::{daemon::Daemon, ground::Ground, node::SimNode};
 use crate::testing::fake_node::FakeNode;
 
 /// So many steps without time passing are more than any happening needs.
@@ -142,7 +144,9 @@ impl Sim {
     pub(crate) fn pump(&mut self, limit: u64) {
         let mut steps = 0;
         while steps < limit {
-            let Some(daemon) = &mut self.daemon else { return };
+            let Some(daemon) = &mut self.daemon else {
+                return;
+            };
             let went_on = daemon.step();
             if self.is_dead() {
                 self.bury();
@@ -153,7 +157,9 @@ impl Sim {
             steps += 1;
         }
         if limit == MAX_STEPS {
-            self.ground.state().broken("it never comes to rest: something spins");
+            self.ground
+                .state()
+                .broken("it never comes to rest: something spins");
             self.daemon = None;
         }
     }
@@ -165,7 +171,9 @@ impl Sim {
     /// The daemon is gone, and its machine too if that is how it died.
     fn bury(&mut self) {
         self.daemon = None;
-        let Some(death) = self.ground.state().trap.take() else { return };
+        let Some(death) = self.ground.state().trap.take() else {
+            return;
+        };
         *self.deaths.entry(death).or_default() += 1;
         let kept = self.ground.lines_left(death);
         let mut state = self.ground.state();

@@ -97,7 +97,12 @@ impl Book for SimBook {
     }
 }
 
-fn said(news: Option<(crate::model::state::State, Option<crate::model::state::Reason>)>) -> String {
+fn said(
+    news: Option<(
+        crate::model::state::State,
+        Option<crate::model::state::Reason>,
+    )>,
+) -> String {
     match news {
         Some((state, Some(reason))) => format!("=> {state} {reason}"),
         Some((state, None)) => format!("=> {state}"),

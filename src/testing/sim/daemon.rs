@@ -3,17 +3,9 @@
 //! Everything that the real one spawns is a task here; which of those that can go on does so is
 //! drawn. Dropping the daemon drops every task where it stands: that is its death.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task,
-};
+use std::{future::Future, sync::Arc, task};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     book::SimBook,
@@ -21,6 +13,7 @@ use super::{
     judge,
     node::SimNode,
     report,
+    task_list::{Outcome, Task},
     trap::{ACTIONS, Point, Side, place_of_action},
 };
 use crate::{
@@ -30,12 +23,12 @@ use crate::{
     intake::{Intake, Verdict},
     ledger::{Opening, StoreOpening},
     model::{
-        ids::{NodeUid, Uid},
+        ids::{NodeUid, Seq, Uid},
         instruction::Instruction,
         line::{DegradedMode, Event},
     },
     plan::Action,
-    reconciler::{self, Context, Ended, Rounds, Wake, Waker, work},
+    reconciler::{self, Context, Rounds, Wake, Waker, work},
 };
 
 /// How often everything is looked at, in ms.
@@ -47,28 +40,6 @@ const HOLD_MS: (u64, u64) = (3_000, 1_000);
 /// One in so many hints is lost.
 const HINTS_LOST: u64 = 24;
 
-/// What a task ended with.
-enum Outcome {
-    Worked(Ended),
-    Wake(Vec<Wake>),
-    Nothing,
-}
-
-struct Woken(AtomicBool);
-
-impl task::Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-struct Task {
-    /// Ends with the link.
-    of_link: bool,
-    woken: Arc<Woken>,
-    future: Pin<Box<dyn Future<Output = Outcome> + Send>>,
-}
-
 /// A daemon that lives.
 pub(super) struct Daemon {
     ground: Ground,
@@ -79,6 +50,8 @@ pub(super) struct Daemon {
     wakes: mpsc::UnboundedReceiver<Wake>,
     outboxes: Arc<Outboxes<SimBook>>,
     tasks: Vec<Task>,
+    /// How many instructions of the scheduler's came.
+    arrivals: watch::Sender<u64>,
     hold_until: Option<u64>,
     resync_at: u64,
     linked: bool,
@@ -150,8 +123,10 @@ impl Daemon {
         rounds.on_resync();
         let (waker, wakes) = Waker::new();
         let up = book.now().up;
+        let arrivals = watch::Sender::new(0);
         let mut this = Self {
-            outboxes: Arc::new(Outboxes::new(book.clone(), waker)),
+            outboxes: Arc::new(Outboxes::new(book.clone(), waker, arrivals.subscribe())),
+            arrivals,
             ground: ground.clone(),
             node,
             book,
@@ -173,58 +148,50 @@ impl Daemon {
     }
 
     fn spawn(&mut self, of_link: bool, future: impl Future<Output = Outcome> + Send + 'static) {
-        self.tasks.push(Task {
-            of_link,
-            woken: Arc::new(Woken(AtomicBool::new(true))),
-            future: Box::pin(future),
-        });
+        self.tasks.push(Task::new(of_link, future));
     }
 
     /// A client asks, and `told` hears if it is told that this is accepted.
     pub(super) fn submit(
         &mut self,
-        instruction: Instruction,
+        instruction: &Instruction,
         told: impl FnOnce() + Send + 'static,
     ) {
+        let Ok((verdict, seq)) = self.intake.take(instruction) else {
+            return;
+        };
+        self.settle(verdict, seq, told);
+    }
+
+    /// Whoever asked waits until the answer holds.
+    fn settle(&mut self, verdict: Verdict, seq: Option<Seq>, told: impl FnOnce() + Send + 'static) {
         let (intake, ground) = (Arc::clone(&self.intake), self.ground.clone());
         self.spawn(false, async move {
-            match intake.submit(&instruction).await {
-                Ok(Verdict::Accepted { uid, seq }) => {
-                    judge::accepted(&mut ground.state(), seq);
-                    told();
-                    Outcome::Wake(vec![Wake::Instructed(uid)])
-                }
-                Ok(_) => {
-                    told();
-                    Outcome::Nothing
-                }
-                Err(_) => Outcome::Nothing,
+            if intake.settle(seq).await.is_err() {
+                return Outcome::Nothing;
+            }
+            if let Some(seq) = seq {
+                judge::accepted(&mut ground.state(), seq);
+            }
+            told();
+            match verdict {
+                Verdict::Accepted { uid, .. } => Outcome::Wake(vec![Wake::Instructed(uid)]),
+                _ => Outcome::Nothing,
             }
         });
     }
 
     /// A person drains or uncordons; `told` hears when that is accepted.
     pub(super) fn cordon(&mut self, drained: bool, told: impl FnOnce() + Send + 'static) {
-        let (book, ground) = (self.book.clone(), self.ground.clone());
+        let intake = Arc::clone(&self.intake);
         self.spawn(false, async move {
-            if book.read(|fold| fold.node.drained) == drained {
-                told();
-                return Outcome::Nothing;
+            match intake.cordon(drained).await {
+                Ok(news) => {
+                    told();
+                    Outcome::Wake(news.then_some(Wake::Everything).into_iter().collect())
+                }
+                Err(_) => Outcome::Nothing,
             }
-            let event = if drained {
-                Event::Drained {}
-            } else {
-                Event::Uncordoned {}
-            };
-            let Ok(line) = book.record(event) else {
-                return Outcome::Nothing;
-            };
-            if book.durable(line.seq).await.is_err() {
-                return Outcome::Nothing;
-            }
-            judge::accepted(&mut ground.state(), line.seq);
-            told();
-            Outcome::Wake(vec![Wake::Everything])
         });
     }
 
@@ -234,19 +201,11 @@ impl Daemon {
             let (id, ask) = (&instruction.instance, &instruction.ask);
             format!("the scheduler says {ask:?} of {id}")
         });
-        let Ok((Verdict::Accepted { uid, .. }, seq)) = self.intake.take(instruction) else {
-            return;
-        };
-        let (intake, ground) = (Arc::clone(&self.intake), self.ground.clone());
-        self.spawn(false, async move {
-            if intake.settle(seq).await.is_err() {
-                return Outcome::Nothing;
-            }
-            if let Some(seq) = seq {
-                judge::accepted(&mut ground.state(), seq);
-            }
-            Outcome::Wake(vec![Wake::Instructed(uid)])
-        });
+        self.arrivals.send_modify(|n| *n += 1);
+        // Only what is accepted is waited for.
+        if let Ok((verdict @ Verdict::Accepted { .. }, seq)) = self.intake.take(instruction) {
+            self.settle(verdict, seq, || ());
+        }
     }
 
     /// The link is as the scheduler is.
@@ -300,7 +259,10 @@ impl Daemon {
         }
         while let Some(job) = self.rounds.next_job() {
             let context = Arc::clone(self.rounds.context());
-            self.spawn(false, async move { Outcome::Worked(work(context, job).await) });
+            self.spawn(
+                false,
+                async move { Outcome::Worked(work(context, job).await) },
+            );
         }
     }
 
@@ -309,7 +271,7 @@ impl Daemon {
         self.feed();
         let mut ready: Vec<usize> = Vec::new();
         for (n, task) in self.tasks.iter().enumerate() {
-            if task.woken.0.load(Ordering::SeqCst) {
+            if task.can_go_on() {
                 ready.push(n);
             }
         }
@@ -336,11 +298,9 @@ impl Daemon {
     }
 
     fn poll(&mut self, at: usize) {
-        let Some(task) = self.tasks.get_mut(at) else { return };
-        task.woken.0.store(false, Ordering::SeqCst);
-        let waker = task::Waker::from(Arc::clone(&task.woken));
-        let polled = task.future.as_mut().poll(&mut task::Context::from_waker(&waker));
-        let task::Poll::Ready(outcome) = polled else { return };
+        let Some(outcome) = self.tasks.get_mut(at).and_then(Task::poll) else {
+            return;
+        };
         drop(self.tasks.remove(at));
         match outcome {
             Outcome::Worked(ended) => {
@@ -380,7 +340,9 @@ impl Daemon {
 
     /// Is nothing under way, nothing waiting to be sent, and nothing due by itself?
     pub(super) fn is_idle(&self) -> bool {
-        let told = self.book.read(|f| f.outboxes.values().all(|o| o.entries.is_empty()));
+        let told = self
+            .book
+            .read(|f| f.outboxes.values().all(|o| o.entries.is_empty()));
         let working = self.tasks.iter().any(|task| !task.of_link);
         told && !working && self.hold_until.is_none() && self.rounds.next_due().is_none()
     }

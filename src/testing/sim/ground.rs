@@ -196,7 +196,9 @@ impl Ground {
             if state.clocks.up >= up {
                 return Poll::Ready(());
             }
-            state.timers.push((up, cx.waker().clone()));
+            if up < u64::MAX {
+                state.timers.push((up, cx.waker().clone()));
+            }
             Poll::Pending
         })
         .await;

@@ -6,7 +6,7 @@ use super::{
     Sim, Told,
     node::containers,
     scheduler::Loss,
-    trap::Death,
+    trap::{Death, Point, Side},
 };
 use crate::{
     model::{ids::ContainerId, ids::Source, instruction::Instruction, observed::Status},
@@ -101,6 +101,8 @@ pub enum Happening {
     },
     /// The daemon dies here, where nothing is under way, and another takes over.
     Die(Death),
+    /// The daemon dies the next time it passes this point.
+    DieAt(Point, Side, Death),
     /// The daemon is killed, and none takes over for now.
     Leave,
     /// A daemon is started where there is none.
@@ -165,6 +167,9 @@ impl Sim {
             Happening::Uncordon => self.cordon(false),
             Happening::Wall { ms } => self.ground.state().clocks.wall += ms,
             Happening::Die(death) => self.die(death),
+            Happening::DieAt(point, side, death) => {
+                self.ground.state().trap.set_at(point, side, death);
+            }
             Happening::Leave => {
                 self.ground.state().trap.kill(Death::Process);
                 self.bury();
@@ -204,7 +209,9 @@ impl Sim {
                 let mut world = self.fake.world();
                 world.missing_images.clear();
                 if missing {
-                    world.missing_images.extend((0..4).map(|n| format!("image-{n}")));
+                    world
+                        .missing_images
+                        .extend((0..4).map(|n| format!("image-{n}")));
                 }
             }
             Happening::Stubborn(stubborn) => self.fake.world().stubborn = stubborn,
@@ -221,7 +228,9 @@ impl Sim {
 
     pub(super) fn exit(&mut self, which: usize, code: i32) {
         if let Some(id) = self.pick(which, Some(Status::Running)) {
-            self.ground.state().tell(|_| format!("{id} ends with {code}"));
+            self.ground
+                .state()
+                .tell(|_| format!("{id} ends with {code}"));
             self.fake.exit(&id, code);
             self.look();
         }
@@ -229,7 +238,9 @@ impl Sim {
 
     pub(super) fn kill_monitor(&mut self, which: usize) {
         if let Some(id) = self.pick(which, Some(Status::Running)) {
-            self.ground.state().tell(|_| format!("the monitor of {id} dies"));
+            self.ground
+                .state()
+                .tell(|_| format!("the monitor of {id} dies"));
             self.fake.kill_monitor(&id);
         }
     }
@@ -265,14 +276,16 @@ impl Sim {
         };
         // Without a daemon there is nobody to ask.
         if let Some(daemon) = &mut self.daemon {
-            daemon.submit(instruction, move || accept(&told, &key, ticket));
+            daemon.submit(&instruction, move || accept(&told, &key, ticket));
         }
     }
 
     fn cordon(&mut self, drained: bool) {
         self.tickets += 1;
         let (told, ticket) = (Arc::clone(&self.told), self.tickets);
-        let Some(daemon) = &mut self.daemon else { return };
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
         let asked = Told {
             wanted: drained.then(|| "drained".to_owned()),
             accepted: false,
@@ -294,7 +307,9 @@ impl Sim {
     }
 
     fn end(&mut self, node: bool) {
-        let Some(daemon) = self.daemon.take() else { return };
+        let Some(daemon) = self.daemon.take() else {
+            return;
+        };
         daemon.end(node);
         // A trap may have gone off in that.
         let killed = self.is_dead();
@@ -315,7 +330,11 @@ impl Sim {
     }
 }
 
-fn accept(told: &std::sync::Mutex<std::collections::BTreeMap<String, Told>>, key: &str, ticket: u64) {
+fn accept(
+    told: &std::sync::Mutex<std::collections::BTreeMap<String, Told>>,
+    key: &str,
+    ticket: u64,
+) {
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(told) = told.get_mut(key).filter(|t| t.ticket == ticket) {
         told.accepted = true;
@@ -347,7 +366,9 @@ pub(super) const VERBS: [Verb; 7] = [
 pub(super) fn wanted(sim: &Sim) -> Vec<(String, Told)> {
     let told = sim.told.lock().unwrap_or_else(PoisonError::into_inner);
     let local = told.iter().filter(|(name, _)| *name != "cordon");
-    local.map(|(name, told)| (name.clone(), told.clone())).collect()
+    local
+        .map(|(name, told)| (name.clone(), told.clone()))
+        .collect()
 }
 
 /// Is the node drained, as far as whoever asked last was told? None: nobody knows.

@@ -77,15 +77,20 @@ fn last_of<'a>(sim: &'a State, id: &ContainerId, kinds: &[&str]) -> Option<&'a L
 const ENDS: [&str; 2] = ["exited", "start_failed"];
 
 fn written_at(sim: &State, line: &Line) -> u64 {
-    let at = usize::try_from(line.seq).ok().and_then(|n| n.checked_sub(1));
-    at.and_then(|n| sim.disk.written_at.get(n).copied()).unwrap_or(0)
+    let at = usize::try_from(line.seq)
+        .ok()
+        .and_then(|n| n.checked_sub(1));
+    at.and_then(|n| sim.disk.written_at.get(n).copied())
+        .unwrap_or(0)
 }
 
 /// Delays by level, in seconds, as design section 6 has them.
 const DELAYS: [u64; 7] = [0, 10, 20, 40, 80, 160, 300];
 
 fn delay(level: u32) -> u64 {
-    let at = usize::try_from(level).unwrap_or(usize::MAX).min(DELAYS.len() - 1);
+    let at = usize::try_from(level)
+        .unwrap_or(usize::MAX)
+        .min(DELAYS.len() - 1);
     DELAYS[at] * 1_000
 }
 
@@ -104,9 +109,9 @@ pub(super) fn line_written(sim: &mut State, line: &Line) {
         }
         Event::StopRequested { container, .. } => last_of(sim, container, &["stop_requested"])
             .map(|_| format!("the stop of {container} is recorded twice: its grace begins anew")),
-        Event::DegradedEntered { mode, detail } if *mode == DegradedMode::Unclaimed => {
-            Some(format!("{detail} is unclaimed, and crashes alone came before"))
-        }
+        Event::DegradedEntered { mode, detail } if *mode == DegradedMode::Unclaimed => Some(
+            format!("{detail} is unclaimed, and crashes alone came before"),
+        ),
         _ => None,
     };
     if let Some(fault) = fault {
@@ -134,9 +139,14 @@ fn intended(sim: &State, id: &ContainerId) -> Option<String> {
     let end = *ends(sim, id, generation).last()?;
     let up = match &end.event {
         Event::Exited { next_up: None, .. } => {
-            return Some(format!("{id} follows an end after which nothing was to follow"));
+            return Some(format!(
+                "{id} follows an end after which nothing was to follow"
+            ));
         }
-        Event::Exited { next_up: Some(up), .. } | Event::StartFailed { retry_up: up, .. } => *up,
+        Event::Exited {
+            next_up: Some(up), ..
+        }
+        | Event::StartFailed { retry_up: up, .. } => *up,
         _ => return None,
     };
     let due = up.saturating_sub(end.moment.up);
@@ -147,12 +157,16 @@ fn intended(sim: &State, id: &ContainerId) -> Option<String> {
 fn exited(sim: &State, id: &ContainerId, exit: &Exit) -> Option<String> {
     let truth = sim.judge.ends.get(id);
     match (exit.code, truth) {
-        (Some(code), Some(truth)) if code != *truth => {
-            Some(format!("{id} is recorded as ended with {code}, and did with {truth}"))
-        }
+        (Some(code), Some(truth)) if code != *truth => Some(format!(
+            "{id} is recorded as ended with {code}, and did with {truth}"
+        )),
         (Some(code), None) => Some(format!("{id} is recorded as ended with {code}, unseen")),
         (None, Some(truth)) => {
-            let early = sim.judge.told_at.get(id).is_some_and(|at| *at < sim.clocks.truth);
+            let early = sim
+                .judge
+                .told_at
+                .get(id)
+                .is_some_and(|at| *at < sim.clocks.truth);
             early.then(|| format!("{id} ended with {truth}, and that is recorded as unknown"))
         }
         _ => None,
@@ -178,10 +192,12 @@ fn backed_off(
         return None;
     }
     let (generation, _) = sim.judge.of.get(id)?;
-    let level = ends(sim, id, *generation).iter().fold(0, |level, l| match &l.event {
-        Event::Exited { backoff, .. } => *backoff,
-        _ => level + 1,
-    });
+    let level = ends(sim, id, *generation)
+        .iter()
+        .fold(0, |level, l| match &l.event {
+            Event::Exited { backoff, .. } => *backoff,
+            _ => level + 1,
+        });
     let started = last_of(sim, id, &["started"]).map(|l| &l.moment);
     let ran = started.filter(|m| m.boot == line.moment.boot);
     let clean = ran.is_some_and(|m| line.moment.up - m.up >= 600_000);
@@ -194,16 +210,25 @@ fn backed_off(
 
 /// A line was folded.
 pub(super) fn line_folded(sim: &mut State, seq: Seq) {
-    let Some(line) = sim.disk.line(seq) else { return };
+    let Some(line) = sim.disk.line(seq) else {
+        return;
+    };
     let event = line.event.clone();
     if let Some(uid) = event.uid()
-        && sim.disk.fold.instances.get(uid).is_some_and(|r| r.uncertain)
+        && sim
+            .disk
+            .fold
+            .instances
+            .get(uid)
+            .is_some_and(|r| r.uncertain)
     {
         sim.broken(format!("line {seq} made {uid} uncertain"));
     }
     match &event {
         Event::Accepted { uid, instance, .. } => {
-            sim.judge.instances.insert(uid.clone(), instance.to_string());
+            sim.judge
+                .instances
+                .insert(uid.clone(), instance.to_string());
         }
         Event::AttemptIntended { uid, intent } => {
             if let Some(record) = sim.disk.fold.instances.get(uid) {
@@ -212,7 +237,9 @@ pub(super) fn line_folded(sim: &mut State, seq: Seq) {
             }
         }
         // Ended by riklet or by the node: that is no success.
-        Event::Exited { container, exit, .. } if exit.reason.is_some() => {
+        Event::Exited {
+            container, exit, ..
+        } if exit.reason.is_some() => {
             sim.judge.done.retain(|_, id| id != container);
         }
         Event::StartFailed { container, .. } => {
@@ -240,7 +267,9 @@ pub(super) fn reopened(sim: &mut State) {
         line.is_some_and(|l| l.event.kind() == r.kind && l.event.uid() == r.uid.as_ref())
     };
     let lost = sim.judge.receipts.iter().filter(|r| !held(r));
-    let lost: Vec<String> = lost.map(|r| format!("the accepted {} is lost", r.kind)).collect();
+    let lost: Vec<String> = lost
+        .map(|r| format!("the accepted {} is lost", r.kind))
+        .collect();
     lost.into_iter().for_each(|fault| sim.broken(fault));
 }
 
@@ -278,9 +307,8 @@ pub(super) fn world(sim: &mut State, world: &World) {
 /// A sandbox is about to be made.
 pub(super) fn sandbox(sim: &mut State, uid: &Uid) {
     // What was refused at first may be replaced by what isn't.
-    let accepted = |l: &&Line| {
-        l.event.uid() == Some(uid) && matches!(l.event.kind(), "accepted" | "replaced")
-    };
+    let accepted =
+        |l: &&Line| l.event.uid() == Some(uid) && matches!(l.event.kind(), "accepted" | "replaced");
     let seq = sim.disk.lines.iter().find(accepted).map(|l| l.seq);
     if seq.is_none_or(|seq| seq > sim.disk.durable) {
         sim.broken(format!("{uid} is acted on before it was durably accepted"));
@@ -336,6 +364,8 @@ pub(super) fn remove(sim: &mut State, id: &ContainerId, seen: Option<&SimContain
     }
     let end = last_of(sim, id, &ENDS).map(|l| l.seq);
     if end.is_none_or(|seq| seq > sim.disk.durable) {
-        sim.broken(format!("the exit file of {id} goes before its end is durable"));
+        sim.broken(format!(
+            "the exit file of {id} goes before its end is durable"
+        ));
     }
 }

@@ -1,12 +1,7 @@
 //! The simulated node of a simulated daemon: [`FakeNode`], on which a daemon may die before,
 //! amid and after each verb, and whose power may be cut.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::pin,
-    task::Poll,
-};
+use std::{collections::BTreeMap, future::Future, pin::pin, task::Poll};
 
 use super::{
     ground::{Ground, State},
@@ -64,7 +59,9 @@ impl SimNode {
         .await;
         self.look();
         if let Err(failure) = &done {
-            self.ground.state().tell(|_| format!("    {verb:?} fails: {failure}"));
+            self.ground
+                .state()
+                .tell(|_| format!("    {verb:?} fails: {failure}"));
         }
         self.ground.point(point, Side::After).await;
         done
@@ -109,7 +106,13 @@ impl SimNode {
             if now - at <= COMMIT_MS && state.dice.one_in(4) {
                 state.tell(|_| format!("  the removal of {id} had not reached the disk"));
                 world.directories.insert(id.uid.clone());
-                let gone = SimContainer { status: Status::Absent, monitor: false, untold: None, broken: false, ..c };
+                let gone = SimContainer {
+                    status: Status::Absent,
+                    monitor: false,
+                    untold: None,
+                    broken: false,
+                    ..c
+                };
                 world.containers.insert(id, gone);
             } else {
                 judge::file_lost(&mut state, &id);
@@ -117,7 +120,9 @@ impl SimNode {
         }
         for (at, uid) in removals.directories.drain(..) {
             if now - at <= COMMIT_MS && state.dice.one_in(4) {
-                state.tell(|_| format!("  the removal of {uid}'s directories had not reached the disk"));
+                state.tell(|_| {
+                    format!("  the removal of {uid}'s directories had not reached the disk")
+                });
                 world.directories.insert(uid);
             }
         }
@@ -135,24 +140,30 @@ impl SimNode {
 
 impl Node for SimNode {
     async fn ensure_image(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
-        self.verb(Verb::Image, |_| (), self.fake.ensure_image(image, pinned)).await
+        self.verb(Verb::Image, |_| (), self.fake.ensure_image(image, pinned))
+            .await
     }
 
     async fn ensure_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
         let work = self.fake.ensure_sandbox(uid, host_network);
-        self.verb(Verb::Sandbox, |state| judge::sandbox(state, uid), work).await
+        self.verb(Verb::Sandbox, |state| judge::sandbox(state, uid), work)
+            .await
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
         let id = request.intent.container.clone();
         let work = self.fake.create(request);
-        self.verb(Verb::Create, |state| judge::create(state, &id), work).await
+        self.verb(Verb::Create, |state| judge::create(state, &id), work)
+            .await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<ProcessId, Failure> {
         let fresh = || {
             let world = self.fake.world();
-            world.containers.get(id).is_some_and(|c| c.status == Status::Created && !c.broken)
+            world
+                .containers
+                .get(id)
+                .is_some_and(|c| c.status == Status::Created && !c.broken)
         };
         let check = |state: &mut State| {
             if fresh() {
@@ -164,7 +175,8 @@ impl Node for SimNode {
 
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
         let work = self.fake.signal(id, signal);
-        self.verb(Verb::Signal, |state| judge::signal(state, id, signal), work).await
+        self.verb(Verb::Signal, |state| judge::signal(state, id, signal), work)
+            .await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

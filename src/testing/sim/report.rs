@@ -86,7 +86,9 @@ impl Wire for SimWire {
             limit: Duration::from_secs(10),
         };
         if loss == Some(Loss::Batch) {
-            self.0.state().tell(|_| format!("  a batch of {} is lost", batch.len()));
+            self.0
+                .state()
+                .tell(|_| format!("  a batch of {} is lost", batch.len()));
             return Err(silent());
         }
         scheduler::receive(&mut self.0.state(), &batch);
@@ -120,7 +122,18 @@ pub(super) async fn serve(ground: Ground, outbox: Arc<Outboxes<SimBook>>) {
                     ground.until(up).await;
                 }
             }
-            Turn::Wait { .. } => outbox.changed().await,
+            Turn::Wait { until } => {
+                let silence = Duration::from_secs(3_600);
+                let wait = until.map(|until| until.saturating_duration_since(now()));
+                let wait = wait.filter(|wait| *wait < silence);
+                let ms = wait.and_then(|wait| u64::try_from(wait.as_millis()).ok());
+                let up = ms.map_or(u64::MAX, |ms| ground.state().clocks.up + ms.max(1));
+                tokio::select! {
+                    biased;
+                    () = outbox.changed() => {}
+                    () = ground.until(up) => {}
+                }
+            }
         }
     }
 }

@@ -86,7 +86,9 @@ impl Sim {
         let until = self.ground.state().clocks.truth + MAX_REST_MS;
         for _ in 0..MAX_WAITS {
             self.settle();
-            let Some(daemon) = &mut self.daemon else { return false };
+            let Some(daemon) = &mut self.daemon else {
+                return false;
+            };
             if daemon.is_idle() {
                 let before = self.ground.state().disk.fold.seq;
                 daemon.survey();
@@ -105,12 +107,22 @@ impl Sim {
             }
         }
         let due = self.daemon.as_ref().and_then(|d| d.next_due(false));
-        self.ground.state().broken(format!("it never comes to rest (next due: {due:?})"));
+        self.ground
+            .state()
+            .broken(format!("it never comes to rest (next due: {due:?})"));
         false
     }
 
     fn look_over(&mut self) {
-        let uids: Vec<Uid> = self.ground.state().disk.fold.instances.keys().cloned().collect();
+        let uids: Vec<Uid> = self
+            .ground
+            .state()
+            .disk
+            .fold
+            .instances
+            .keys()
+            .cloned()
+            .collect();
         for uid in uids {
             if let Some(daemon) = &self.daemon {
                 let mut planning = pin!(plan_of(daemon.context(), &uid));
@@ -129,7 +141,13 @@ impl Sim {
         let mut faults = leftovers(&state, &world);
         faults.extend(unheard(&state));
         for (id, definition) in &state.scheduler.wanted {
-            faults.extend(unlike(&state, &world, id, definition.as_deref(), Source::Scheduler));
+            faults.extend(unlike(
+                &state,
+                &world,
+                id,
+                definition.as_deref(),
+                Source::Scheduler,
+            ));
         }
         for (name, told) in &local {
             let wanted = told.wanted.as_deref();
@@ -150,7 +168,11 @@ fn leftovers(state: &Shared, world: &World) -> Vec<String> {
             faults.push(format!("{id} is left over"));
         }
     }
-    let places = world.sandboxes.iter().chain(&world.directories).chain(&world.on_host_network);
+    let places = world
+        .sandboxes
+        .iter()
+        .chain(&world.directories)
+        .chain(&world.on_host_network);
     for uid in places.collect::<BTreeSet<_>>() {
         if !instances.contains_key(uid) {
             faults.push(format!("the sandbox of {uid} is left over"));
@@ -165,13 +187,16 @@ fn leftovers(state: &Shared, world: &World) -> Vec<String> {
 /// States of the scheduler's instances that it never heard.
 fn unheard(state: &Shared) -> Vec<String> {
     let mut faults = Vec::new();
-    let gaps = state.disk.fold.outboxes.values().any(|o| o.gap > 0);
+    let gaps = state.scheduler.gaps > 0;
     let mut theirs: BTreeSet<&Uid> = BTreeSet::new();
     for line in &state.disk.lines {
         match &line.event {
-            Event::Accepted { uid, source, .. } | Event::Refused { uid: Some(uid), source, .. }
-                if *source == Source::Scheduler =>
-            {
+            Event::Accepted { uid, source, .. }
+            | Event::Refused {
+                uid: Some(uid),
+                source,
+                ..
+            } if *source == Source::Scheduler => {
                 theirs.insert(uid);
             }
             _ => {}
@@ -222,9 +247,13 @@ fn stalled(record: &InstanceRecord, world: &World) -> Option<String> {
     }
     let runs = |n| {
         let current = record.current(n);
-        current.and_then(|id| world.containers.get(&id)).is_some_and(|c| c.status == Status::Running)
+        current
+            .and_then(|id| world.containers.get(&id))
+            .is_some_and(|c| c.status == Status::Running)
     };
-    let mut due = record.positions().filter(|n| !record.container_completed(*n));
+    let mut due = record
+        .positions()
+        .filter(|n| !record.container_completed(*n));
     (said == Some(State::Running) && !due.all(runs))
         .then(|| format!("{id} is said to be running, and isn't"))
 }
@@ -238,19 +267,25 @@ fn has_completed(state: &Shared, id: &InstanceId, text: &str) -> bool {
     });
     let Some(uid) = begun else { return false };
     let about = || lines.iter().filter(|l| l.event.uid() == Some(uid));
-    let ran = about().filter_map(|l| match &l.event {
+    let mut ran = about().filter_map(|l| match &l.event {
         Event::Accepted { definition, .. } | Event::Replaced { definition, .. } => Some(definition),
         _ => None,
     });
     let completed = |r: &crate::model::state::StateReport| r.reason == Some(Reason::Completed);
-    ran.last().is_some_and(|ran| ran == text)
+    ran.next_back().is_some_and(|ran| ran == text)
         && about().any(|l| l.state.as_ref().is_some_and(completed))
 }
 
 /// The scheduler's instances that it doesn't want.
 fn unwanted(state: &Shared) -> Vec<String> {
-    let theirs = state.disk.fold.instances.values().filter(|r| r.source == Source::Scheduler);
+    let theirs = state
+        .disk
+        .fold
+        .instances
+        .values()
+        .filter(|r| r.source == Source::Scheduler);
     let unwanted = theirs.filter(|r| !state.scheduler.wanted.contains_key(r.instance.as_str()));
-    let told = unwanted.map(|r| format!("{} is there, and the scheduler doesn't want it", r.instance));
+    let told =
+        unwanted.map(|r| format!("{} is there, and the scheduler doesn't want it", r.instance));
     told.collect()
 }

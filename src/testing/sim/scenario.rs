@@ -1,6 +1,6 @@
 //! Short stories that together pass every point, to die at each of them in turn.
 
-use super::{Death, Happening, Outcome, Sim, scheduler::Loss};
+use super::{Death, Happening, Outcome, Point, Side, Sim, scheduler::Loss};
 use crate::{
     node::FailureKind,
     testing::fake_node::{Fault, Verb},
@@ -11,7 +11,7 @@ pub struct Scenario {
     /// What it is about.
     pub name: &'static str,
     /// What happens; after each everything comes to rest.
-    pub happenings: Vec<Happening>,
+    pub happenings: &'static [Happening],
 }
 
 const ALWAYS: usize = 0;
@@ -53,191 +53,305 @@ const fn pass(ms: u64) -> Happening {
 const BOOTED: Happening = Happening::Die(Death::Power);
 const TRANSIENT: Fault = Fault::Before(FailureKind::Transient);
 
-fn of_instances() -> Vec<(&'static str, Vec<Happening>)> {
-    vec![
-        ("placed and destroyed", vec![create(0, ALWAYS, 0), pass(2_000), destroy(0)]),
-        (
-            "several containers",
-            vec![Happening::Create {
-                id: 0,
-                local: false,
-                policy: ALWAYS,
-                containers: 3,
-                tag: 0,
-            }],
-        ),
-        ("of a person", vec![
+/// Of what an instance may meet.
+const OF_INSTANCES: &[(&str, &[Happening])] = &[
+    (
+        "placed and destroyed",
+        &[create(0, ALWAYS, 0), pass(2_000), destroy(0)],
+    ),
+    (
+        "several containers",
+        &[Happening::Create {
+            id: 0,
+            local: false,
+            policy: ALWAYS,
+            containers: 3,
+            tag: 0,
+        }],
+    ),
+    (
+        "of a person",
+        &[
             local(0, ALWAYS, 0),
             local(0, ALWAYS, 1),
             Happening::Destroy { id: 0, local: true },
             local(0, ALWAYS, 0),
-        ]),
-        (
-            "no image, then one",
-            vec![
-                Happening::NoImages(true),
-                create(0, ALWAYS, 0),
-                pass(15_000),
-                Happening::NoImages(false),
-                pass(60_000),
-            ],
-        ),
-        ("restarts", vec![create(0, ALWAYS, 0), exit(1), pass(1_000), exit(0)]),
-        (
-            "backs off",
-            vec![create(0, ALWAYS, 0), exit(1), exit(1), pass(4_000), pass(7_000), exit(1), pass(21_000)],
-        ),
-        ("replaced", vec![create(0, ALWAYS, 0), create(0, ALWAYS, 1), pass(8_000)]),
-        (
-            "destroyed with a stubborn process",
-            vec![
-                Happening::Stubborn(true),
-                create(0, ALWAYS, 0),
-                destroy(0),
-                pass(3_000),
-                pass(5_000),
-                pass(5_000),
-            ],
-        ),
-        (
-            "created while being destroyed",
-            vec![
-                Happening::Stubborn(true),
-                create(0, ALWAYS, 0),
-                destroy(0),
-                create(0, ALWAYS, 1),
-                pass(9_000),
-                pass(9_000),
-            ],
-        ),
-        ("created again", vec![create(0, ALWAYS, 0), destroy(0), create(0, ALWAYS, 0), destroy(0)]),
-        ("refused", vec![
+        ],
+    ),
+    (
+        "no image, then one",
+        &[
+            Happening::NoImages(true),
+            create(0, ALWAYS, 0),
+            pass(15_000),
+            Happening::NoImages(false),
+            pass(60_000),
+        ],
+    ),
+    (
+        "restarts",
+        &[create(0, ALWAYS, 0), exit(1), pass(1_000), exit(0)],
+    ),
+    (
+        "backs off",
+        &[
+            create(0, ALWAYS, 0),
+            exit(1),
+            exit(1),
+            pass(4_000),
+            pass(7_000),
+            exit(1),
+            pass(21_000),
+        ],
+    ),
+    (
+        "replaced",
+        &[create(0, ALWAYS, 0), create(0, ALWAYS, 1), pass(8_000)],
+    ),
+    (
+        "destroyed with a stubborn process",
+        &[
+            Happening::Stubborn(true),
+            create(0, ALWAYS, 0),
+            destroy(0),
+            pass(3_000),
+            pass(5_000),
+            pass(5_000),
+        ],
+    ),
+    (
+        "created while being destroyed",
+        &[
+            Happening::Stubborn(true),
+            create(0, ALWAYS, 0),
+            destroy(0),
+            create(0, ALWAYS, 1),
+            pass(9_000),
+            pass(9_000),
+        ],
+    ),
+    (
+        "created again",
+        &[
+            create(0, ALWAYS, 0),
+            destroy(0),
+            create(0, ALWAYS, 0),
+            destroy(0),
+        ],
+    ),
+    (
+        "refused",
+        &[
             Happening::Garbage { id: 0 },
             destroy(0),
             create(0, ALWAYS, 0),
             Happening::Garbage { id: 0 },
-        ]),
-        ("completes (Never)", vec![create(0, NEVER, 0), exit(0), pass(2_000)]),
-        ("fails (Never)", vec![create(0, NEVER, 0), exit(3), pass(2_000), destroy(0)]),
-        (
-            "completes (OnFailure)",
-            vec![create(0, ON_FAILURE, 0), exit(1), pass(1_000), exit(0), pass(2_000)],
-        ),
-        ("completes, of a person", vec![local(0, ON_FAILURE, 0), exit(0), pass(2_000)]),
-    ]
-}
+        ],
+    ),
+    (
+        "completes (Never)",
+        &[create(0, NEVER, 0), exit(0), pass(2_000)],
+    ),
+    (
+        "fails (Never)",
+        &[create(0, NEVER, 0), exit(3), pass(2_000), destroy(0)],
+    ),
+    (
+        "completes (OnFailure)",
+        &[
+            create(0, ON_FAILURE, 0),
+            exit(1),
+            pass(1_000),
+            exit(0),
+            pass(2_000),
+        ],
+    ),
+    (
+        "completes, of a person",
+        &[local(0, ON_FAILURE, 0), exit(0), pass(2_000)],
+    ),
+];
 
-fn of_the_node() -> Vec<(&'static str, Vec<Happening>)> {
-    let fault = |verb, fault| Happening::Fault(verb, fault);
-    vec![
-        (
-            "drained and uncordoned",
-            vec![create(0, ALWAYS, 0), Happening::Drain, pass(1_000), Happening::Uncordon],
-        ),
-        (
-            "rebooted",
-            vec![create(0, ALWAYS, 0), local(1, NEVER, 1), BOOTED, pass(5_000)],
-        ),
-        (
-            "rebooted while it backs off",
-            vec![create(0, ALWAYS, 0), exit(1), exit(1), pass(2_000), BOOTED, pass(9_000)],
-        ),
-        ("ended in order", vec![create(0, ALWAYS, 0), Happening::End { node: false }, pass(5_000)]),
-        (
-            "the node stops in order",
-            vec![create(0, ALWAYS, 0), local(1, ON_FAILURE, 0), Happening::End { node: true }, pass(9_000)],
-        ),
-        (
-            "exits while nobody looks",
-            vec![create(0, ALWAYS, 0), Happening::Leave, exit(5), pass(100), Happening::Return, pass(5_000)],
-        ),
-        (
-            "started while nobody looks",
-            vec![
-                create(0, ALWAYS, 0),
-                Happening::Steps(0),
-                Happening::Leave,
-                Happening::Return,
-                pass(5_000),
-            ],
-        ),
-        (
-            "its monitor is lost",
-            vec![create(0, ALWAYS, 0), Happening::KillMonitor { which: 0 }, pass(1_000), exit(4), pass(2_000)],
-        ),
-        (
-            "a monitor tells late",
-            vec![Happening::SlowMonitors(true), create(0, ALWAYS, 0), exit(4), pass(2_000)],
-        ),
-        (
-            "the runtime's state is lost",
-            vec![create(0, ALWAYS, 0), Happening::Break { which: 0 }, pass(11_000)],
-        ),
-        ("frozen and destroyed", vec![
+/// Of what a node may meet.
+const OF_THE_NODE: &[(&str, &[Happening])] = &[
+    (
+        "drained and uncordoned",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::Drain,
+            pass(1_000),
+            Happening::Uncordon,
+        ],
+    ),
+    (
+        "rebooted",
+        &[
+            create(0, ALWAYS, 0),
+            local(1, NEVER, 1),
+            BOOTED,
+            pass(5_000),
+        ],
+    ),
+    (
+        "rebooted while it backs off",
+        &[
+            create(0, ALWAYS, 0),
+            exit(1),
+            exit(1),
+            pass(2_000),
+            BOOTED,
+            pass(9_000),
+        ],
+    ),
+    (
+        "ended in order",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::End { node: false },
+            pass(5_000),
+        ],
+    ),
+    (
+        "the node stops in order",
+        &[
+            create(0, ALWAYS, 0),
+            local(1, ON_FAILURE, 0),
+            Happening::End { node: true },
+            pass(9_000),
+        ],
+    ),
+    (
+        "exits while nobody looks",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::Leave,
+            exit(5),
+            pass(100),
+            Happening::Return,
+            pass(5_000),
+        ],
+    ),
+    (
+        "started, and that is not written",
+        &[
+            Happening::DieAt(Point::Verb(Verb::Start), Side::After, Death::Process),
+            create(0, ALWAYS, 0),
+            pass(5_000),
+        ],
+    ),
+    (
+        "stop recorded, and no signal sent",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::DieAt(Point::Line("stop_requested"), Side::After, Death::Process),
+            destroy(0),
+            pass(9_000),
+        ],
+    ),
+    (
+        "intended, then replaced",
+        &[
+            Happening::DieAt(Point::Line("attempt_intended"), Side::After, Death::Process),
+            create(0, ALWAYS, 0),
+            create(0, ALWAYS, 1),
+            pass(5_000),
+        ],
+    ),
+    (
+        "its monitor is lost",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::KillMonitor { which: 0 },
+            pass(1_000),
+            exit(4),
+            pass(2_000),
+        ],
+    ),
+    (
+        "a monitor tells late",
+        &[
+            Happening::SlowMonitors(true),
+            create(0, ALWAYS, 0),
+            exit(4),
+            pass(2_000),
+        ],
+    ),
+    (
+        "the runtime's state is lost",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::Break { which: 0 },
+            pass(11_000),
+        ],
+    ),
+    (
+        "frozen and destroyed",
+        &[
             create(0, ALWAYS, 0),
             Happening::Pause { which: 0 },
             destroy(0),
             pass(9_000),
-        ]),
-        (
-            "a create fails, a start fails, calls hang",
-            vec![
-                fault(Verb::Create, TRANSIENT),
-                fault(Verb::Start, Fault::After(FailureKind::Transient)),
-                fault(Verb::Remove, Fault::After(FailureKind::Hung)),
-                create(0, ALWAYS, 0),
-                pass(70_000),
-            ],
-        ),
-        (
-            "the runtime is not there, then it is",
-            vec![
-                fault(Verb::Create, Fault::Before(FailureKind::ProgramMissing)),
-                fault(Verb::Sandbox, TRANSIENT),
-                create(0, ALWAYS, 0),
-                pass(15_000),
-            ],
-        ),
-        (
-            "a snapshot is lost",
-            vec![
-                create(0, ALWAYS, 0),
-                Happening::SnapshotsLost,
-                exit(1),
-                pass(1_000),
-            ],
-        ),
-        (
-            "batches and answers are lost",
-            vec![
-                Happening::Lose(Loss::Batch),
-                Happening::Lose(Loss::Answer),
-                create(0, NEVER, 0),
-                Happening::Lose(Loss::Answer),
-                Happening::Lose(Loss::Answer),
-                exit(0),
-                pass(3_000),
-            ],
-        ),
-        (
-            "the scheduler goes and comes",
-            vec![
-                create(0, ALWAYS, 0),
-                Happening::Link(false),
-                exit(1),
-                pass(2_000),
-                Happening::Link(true),
-                pass(2_000),
-            ],
-        ),
-    ]
-}
+        ],
+    ),
+    (
+        "a create fails, a start fails, calls hang",
+        &[
+            Happening::Fault(Verb::Create, TRANSIENT),
+            Happening::Fault(Verb::Start, Fault::After(FailureKind::Transient)),
+            Happening::Fault(Verb::Remove, Fault::After(FailureKind::Hung)),
+            create(0, ALWAYS, 0),
+            pass(70_000),
+        ],
+    ),
+    (
+        "the runtime is not there, then it is",
+        &[
+            Happening::Fault(Verb::Create, Fault::Before(FailureKind::ProgramMissing)),
+            Happening::Fault(Verb::Sandbox, TRANSIENT),
+            create(0, ALWAYS, 0),
+            pass(15_000),
+        ],
+    ),
+    (
+        "a snapshot is lost",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::SnapshotsLost,
+            exit(1),
+            pass(1_000),
+        ],
+    ),
+    (
+        "batches and answers are lost",
+        &[
+            Happening::Lose(Loss::Batch),
+            Happening::Lose(Loss::Answer),
+            create(0, NEVER, 0),
+            Happening::Lose(Loss::Answer),
+            Happening::Lose(Loss::Answer),
+            exit(0),
+            pass(3_000),
+        ],
+    ),
+    (
+        "the scheduler goes and comes",
+        &[
+            create(0, ALWAYS, 0),
+            Happening::Link(false),
+            exit(1),
+            pass(2_000),
+            Happening::Link(true),
+            pass(2_000),
+        ],
+    ),
+];
 
 /// Every scenario.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all = of_instances().into_iter().chain(of_the_node());
-    all.map(|(name, happenings)| Scenario { name, happenings }).collect()
+    let all = OF_INSTANCES.iter().chain(OF_THE_NODE);
+    all.map(|(name, happenings)| Scenario { name, happenings })
+        .collect()
 }
 
 impl Scenario {
@@ -247,11 +361,9 @@ impl Scenario {
     pub fn run(&self, traps: &[(u64, Death)], with_story: bool) -> (Outcome, u64) {
         let mut sim = Sim::new(1, with_story);
         sim.set_traps(traps.iter().copied());
-        for happening in &self.happenings {
+        for happening in self.happenings {
             sim.happen(happening);
-            if !matches!(happening, Happening::Steps(_)) {
-                sim.come_to_rest();
-            }
+            sim.come_to_rest();
         }
         let points = sim.points();
         (sim.conclude(), points)

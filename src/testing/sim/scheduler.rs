@@ -48,8 +48,12 @@ pub(super) struct Scheduler {
     pub(super) inbox: VecDeque<Instruction>,
     pub(super) losses: VecDeque<Loss>,
     heard: BTreeMap<Uid, Heard>,
+    /// The incarnation of each id that was heard of last, and whether it is over.
+    last: BTreeMap<String, (Uid, bool)>,
     /// States that arrived for the first time.
     pub(super) arrived: u64,
+    /// States that it was told it won't hear, for it was away too long.
+    pub(super) gaps: u64,
 }
 
 impl Scheduler {
@@ -99,7 +103,9 @@ pub(super) fn receive(sim: &mut Sim, batch: &[Message]) {
     if !sim.scheduler.registered {
         sim.broken("a status was sent while the node was not registered");
     }
-    let last = batch.iter().any(|m| matches!(m, Message::Instance(r) if r.is_last()));
+    let last = batch
+        .iter()
+        .any(|m| matches!(m, Message::Instance(r) if r.is_last()));
     if last && batch.len() > 1 {
         sim.broken("TERMINATED was not alone in its batch");
     }
@@ -118,11 +124,18 @@ fn hear(sim: &mut Sim, report: &Report) {
     let (uid, seq) = (&report.uid, report.seq);
     sim.tell(|_| {
         let (id, state) = (&report.instance, report.report.state);
-        let reason = report.report.reason.map(|r| r.to_string()).unwrap_or_default();
+        let reason = report
+            .report
+            .reason
+            .map(|r| r.to_string())
+            .unwrap_or_default();
         format!("  heard: {id} ({uid}) line {seq}: {state} {reason}")
     });
     if !sim.scheduler.sampled {
-        sim.broken(format!("a state of {} before the node's own sample", report.instance));
+        sim.broken(format!(
+            "a state of {} before the node's own sample",
+            report.instance
+        ));
     }
     if seq > sim.disk.durable {
         sim.broken(format!("line {seq} was sent before it was durable"));
@@ -149,10 +162,14 @@ fn again(sim: &mut Sim, report: &Report, mut heard: Heard) -> Heard {
     }
     let once = matches!(state, State::Terminated | State::Destroying);
     if once || heard.seqs.last() != Some(&seq) {
-        sim.broken(format!("{state} of {uid} was said again after it was acknowledged"));
+        sim.broken(format!(
+            "{state} of {uid} was said again after it was acknowledged"
+        ));
     }
     if heard.repeated == sim.scheduler.registrations {
-        sim.broken(format!("{state} of {uid} was repeated twice in one registration"));
+        sim.broken(format!(
+            "{state} of {uid} was repeated twice in one registration"
+        ));
     }
     heard.repeated = sim.scheduler.registrations;
     heard
@@ -165,19 +182,30 @@ fn anew(sim: &mut Sim, report: &Report, mut heard: Heard) -> Heard {
         sim.broken(format!("line {seq} of {uid} came after line {former}"));
     }
     let missed = (former + 1..seq).filter_map(|s| sim.disk.line(s));
-    let missed = missed.filter(|l| l.event.uid() == Some(uid) && l.state.is_some()).count();
-    if missed > 0 && report.gap == 0 {
-        sim.broken(format!("{missed} states of {uid} are missing before line {seq}"));
+    let missed = missed
+        .filter(|l| l.event.uid() == Some(uid) && l.state.is_some())
+        .count();
+    let gap = usize::try_from(report.gap).unwrap_or(usize::MAX);
+    if missed != gap {
+        let fault = format!("{missed} states of {uid} are missing before line {seq}, told: {gap}");
+        sim.broken(fault);
     }
+    sim.scheduler.gaps += report.gap;
     if let Some(fault) = illegal(sim, report, heard.last.as_ref()) {
         sim.broken(format!("line {seq} of {uid}: {fault}"));
+    }
+    let id = report.instance.to_string();
+    let over = new.state == State::Terminated;
+    let before = sim.scheduler.last.insert(id.clone(), (uid.clone(), over));
+    if let Some((other, false)) = before.filter(|(other, _)| other != uid) {
+        sim.broken(format!("{uid} of {id} is heard of before {other} is over"));
     }
     heard.seqs.push(seq);
     heard.last = Some(new.clone());
     heard.repeated = sim.scheduler.registrations;
     sim.scheduler.arrived += 1;
-    if new.state == State::Terminated {
-        over(sim, report);
+    if over {
+        forget(sim, report);
     }
     heard
 }
@@ -204,21 +232,28 @@ fn illegal(sim: &Sim, report: &Report, former: Option<&StateReport>) -> Option<S
 }
 
 /// An incarnation is over: the scheduler forgets it, unless it wants another.
-fn over(sim: &mut Sim, report: &Report) {
+fn forget(sim: &mut Sim, report: &Report) {
     let id = report.instance.as_str();
-    let about = sim.disk.lines.iter().filter(|l| l.event.uid() == Some(&report.uid));
-    let ran = about.filter_map(|l| match &l.event {
+    let about = sim
+        .disk
+        .lines
+        .iter()
+        .filter(|l| l.event.uid() == Some(&report.uid));
+    let mut ran = about.filter_map(|l| match &l.event {
         Event::Accepted { definition, .. } | Event::Replaced { definition, .. } => Some(definition),
         _ => None,
     });
-    let ran = ran.last().cloned();
-    let completed = report.report.reason == Some(Reason::Completed);
-    let forget = match sim.scheduler.wanted.get(id) {
+    let ran = ran.next_back().cloned();
+    // It knows that it asked for another since; here it looks it up.
+    let live = sim.disk.fold.by_instance(&report.instance);
+    let another = live.is_some_and(|r| r.uid != report.uid || r.queued.is_some());
+    let completed = report.report.reason == Some(Reason::Completed) && !another;
+    let due = match sim.scheduler.wanted.get(id) {
         Some(None) => true,
         Some(wanted) => completed && *wanted == ran,
         None => false,
     };
-    if forget {
+    if due {
         sim.scheduler.wanted.remove(id);
     }
 }

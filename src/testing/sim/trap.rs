@@ -6,11 +6,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{
-    model::line::Event,
-    plan::Action,
-    testing::fake_node::Verb,
-};
+use crate::{model::line::Event, plan::Action, testing::fake_node::Verb};
 
 /// How a daemon dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +180,8 @@ pub(super) fn place_of_kind(event: &Event) -> Option<usize> {
 #[derive(Debug, Default)]
 pub(super) struct Trap {
     set: Option<(u64, Death)>,
+    /// The next time this is passed.
+    named: Option<(Point, Side, Death)>,
     dead: Option<Death>,
     /// Points passed by all daemons so far.
     pub(super) passed: u64,
@@ -196,8 +194,14 @@ impl Trap {
         self.set = Some((points, death));
     }
 
+    /// The daemon dies the next time it passes this.
+    pub(super) fn set_at(&mut self, point: Point, side: Side, death: Death) {
+        self.named = Some((point, side, death));
+    }
+
     pub(super) fn disarm(&mut self) {
         self.set = None;
+        self.named = None;
     }
 
     /// Passes a point. True: the daemon is dead, and whatever it does has no effect. The second
@@ -207,19 +211,28 @@ impl Trap {
             return (true, false);
         }
         self.passed += 1;
-        match &mut self.set {
-            Some((0, death)) => {
-                *self.hits.entry((point, side, *death)).or_default() += 1;
-                self.dead = Some(*death);
-                self.set = None;
-                (true, true)
-            }
-            Some((left, _)) => {
+        let named = self.named.filter(|(p, s, _)| (*p, *s) == (point, side));
+        let death = match (&mut self.set, named) {
+            (Some((0, death)), _) => *death,
+            (Some((left, _)), None) => {
                 *left -= 1;
-                (false, false)
+                return (false, false);
             }
-            None => (false, false),
-        }
+            (_, Some((_, _, death))) => {
+                self.named = None;
+                self.die(death);
+                return (true, true);
+            }
+            (None, None) => return (false, false),
+        };
+        *self.hits.entry((point, side, death)).or_default() += 1;
+        self.set = None;
+        self.die(death);
+        (true, true)
+    }
+
+    fn die(&mut self, death: Death) {
+        self.dead = Some(death);
     }
 
     pub(super) fn is_dead(&self) -> bool {
