@@ -6,12 +6,14 @@
 
 mod desk;
 pub(crate) mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
 pub(crate) mod outbox;
 mod samples;
 pub(crate) mod tend;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
@@ -123,11 +125,11 @@ impl Agent {
             operations(),
         );
         let (reconciler, waker) = Reconciler::new(context, config.resync);
-        let context = reconciler.context();
+        let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
 
         let stop = Stop::default();
-        let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
+        let inbox = Arc::new(Inbox::new(book.clone(), Arc::clone(&intake), waker.clone()));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (link, session) = start_session(
@@ -141,7 +143,7 @@ impl Agent {
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
-            context,
+            context: Arc::clone(&runtime),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             link: link.clone(),
@@ -151,8 +153,11 @@ impl Agent {
         });
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
+        tokio::spawn(history::keep(book.clone(), node, work));
         tokio::spawn(tend::tend(
             book.clone(),
+            move || runtime.lacks_space(),
             link,
             inbox,
             waker,

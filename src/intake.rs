@@ -210,7 +210,14 @@ impl<B: Book> Intake<B> {
         instruction: &Instruction,
     ) -> Result<(Verdict, Option<Seq>), BookError> {
         match judgement {
-            Judgement::Unchanged { why } => Ok((Verdict::Unchanged { why }, None)),
+            // True only once that is durable which made it so.
+            Judgement::Unchanged { why } => {
+                let seq = self.book.read(|fold| {
+                    let id = judge::instance_id(instruction).ok()?;
+                    Some(fold.by_instance(&id)?.instructed_seq)
+                });
+                Ok((Verdict::Unchanged { why }, seq))
+            }
             Judgement::NotFound => Ok((Verdict::NotFound, None)),
             Judgement::Refuse {
                 uid,

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, tend::unwritten};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::Book,
@@ -52,6 +52,7 @@ impl<N: Node> AgentDesk<N> {
             pid: Some(std::process::id()),
             since: Some(self.since),
             durable_seq: self.book.durable_seq(),
+            unwritten: unwritten(&self.book.health()),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
             notes: self.notes(),

@@ -17,12 +17,13 @@ use crate::{
     book::{Book, BookError},
     clock::{Clock, ClockError},
     config::{Config, Journal},
+    error_chain::one_line,
     image::{Images, ImagesConfig, SkopeoConfig},
     journal::Sizes,
     ledger::{DirLock, Ledger, LockError, OpenOptions, Opening},
     model::line::Event,
     runtime::{
-        cgroup::Cgroups,
+        cgroup::{CgroupError, Cgroups},
         process::{Call, CallError, Spawner},
         real_node::{Deadlines, Programs, RealNode, RealNodeConfig},
         reaper::Reaper,
@@ -85,6 +86,7 @@ pub(super) struct Ground {
     pub(super) spawner: Spawner,
     // Held until everything above has ended.
     _locks: [DirLock; 2],
+    _tree: fs::File,
 }
 
 /// Makes the ground ready.
@@ -104,9 +106,11 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let parent = format!("/riklet-{}", opening.node);
     let cgroups = Cgroups::detect(&parent).map_err(|e| failed(e.into()))?;
     let spawner = Spawner::new(reaper, cgroups.clone());
+    // The locks above are of directories, and those can be copied.
+    let tree = cgroups.claim().map_err(|e| failed(e.into()))?;
     // A child of the dead daemon may still be creating or unpacking.
     let swept = spawner.clear_work(SWEEP_WITHIN).await;
-    swept.map_err(|e| failed(e.into()))?;
+    harmless(swept).map_err(|e| failed(e.into()))?;
     let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
     let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
@@ -117,7 +121,18 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         cgroups,
         spawner,
         _locks: [state_lock, run_lock],
+        _tree: tree,
     })
+}
+
+/// What outlives SIGKILL hangs in the kernel and never gets to run a line of its own again: it
+/// creates and unpacks nothing. That is no reason to leave every container without its daemon.
+fn harmless(swept: Result<(), CgroupError>) -> Result<(), CgroupError> {
+    if let Err(error @ CgroupError::Unkillable { .. }) = &swept {
+        tracing::error!(why = one_line(error), "a former daemon's child hangs");
+        return Ok(());
+    }
+    swept
 }
 
 fn sizes(kept: &Journal) -> Sizes {

@@ -1,6 +1,6 @@
 //! Keeps an eye on what the ledger and the link are like: degraded modes are entered and left.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,10 @@ use crate::{
 /// How often the ledger is looked at; it reads memory unless there is trouble.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks after ledger and link until `stop`.
+/// Looks after ledger and link until `stop`; `lacks_space` tells whether the runtime does.
 pub(super) async fn tend(
     book: Ledger,
+    lacks_space: impl Fn() -> bool,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
     waker: Waker,
@@ -30,13 +31,15 @@ pub(super) async fn tend(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lapses = book.lapses();
     let mut linked = true;
+    let mut unwritable = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
-                    show_health(&book, &health);
+                    note_unwritable(&book, &mut unwritable, &health);
+                    show_health(&book, &health, lacks_space());
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.
@@ -56,19 +59,43 @@ pub(super) async fn tend(
     }
 }
 
-fn show_health(book: &Ledger, health: &Health) {
-    show(
-        book,
-        DegradedMode::JournalReadOnly,
-        health.read_only.clone(),
-        true,
-    );
-    show(book, DegradedMode::StoreOff, health.store.off.clone(), true);
+/// The modes that the ledger itself stands for, with what exactly where they are on.
+fn modes_of(health: &Health) -> [(DegradedMode, Option<String>); 3] {
     let full = health.disk_full.then(|| match health.reserve_left {
         Some(left) => format!("{left} bytes of the journal's reserve are left"),
         None => "the journal's reserve is nearly used up".to_owned(),
     });
-    show(book, DegradedMode::DiskFull, full, false);
+    [
+        (DegradedMode::JournalReadOnly, health.read_only.clone()),
+        (DegradedMode::StoreOff, health.store.off.clone()),
+        (DegradedMode::DiskFull, full),
+    ]
+}
+
+/// Modes that are on and may not be written down: a journal that can't be written can't say so.
+pub(super) fn unwritten(health: &Health) -> BTreeMap<DegradedMode, String> {
+    let modes = modes_of(health).into_iter();
+    modes.filter_map(|(mode, on)| Some((mode, on?))).collect()
+}
+
+fn show_health(book: &Ledger, health: &Health, lacks_space: bool) {
+    for (mode, detail) in modes_of(health) {
+        let full = mode == DegradedMode::DiskFull;
+        // The journal has space of its own; that says nothing of everybody else's.
+        if !(full && detail.is_none() && lacks_space) {
+            show(book, mode, detail, !full);
+        }
+    }
+}
+
+/// What the journal couldn't say of itself it says afterwards.
+fn note_unwritable(book: &Ledger, unwritable: &mut Option<String>, health: &Health) {
+    if health.read_only.is_some() {
+        unwritable.clone_from(&health.read_only);
+    } else if let Some(why) = unwritable.take() {
+        // show_health finds that it is over, and leaves it.
+        show(book, DegradedMode::JournalReadOnly, Some(why), false);
+    }
 }
 
 /// Enters or leaves a mode. A changed detail is written again only where `follow`.

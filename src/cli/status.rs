@@ -7,7 +7,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, age, counted, facts, now},
 };
-use crate::view::{LinkState, StatusView};
+use crate::view::{Degraded, LinkState, StatusView};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -57,12 +57,7 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
             "Degraded",
             match view.degraded.len() {
                 0 => "no".to_owned(),
-                _ => lines(
-                    view.degraded
-                        .iter()
-                        .map(|d| format!("{}: {}", d.mode, d.detail))
-                        .collect(),
-                ),
+                _ => lines(view.degraded.iter().flat_map(degraded).collect()),
             },
         ),
         ("Manifests", lines(view.manifest_faults.clone())),
@@ -82,6 +77,15 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
         ),
         ("Notes", lines(view.notes.clone())),
     ])
+}
+
+/// What is wrong, what riklet does meanwhile, what to do: a line each.
+fn degraded(degraded: &Degraded) -> [String; 3] {
+    [
+        format!("{}: {}", degraded.mode, degraded.detail),
+        format!("  meanwhile: {}", degraded.meanwhile),
+        format!("  mend: {}", degraded.mend),
+    ]
 }
 
 fn daemon(view: &StatusView, now: Option<Timestamp>) -> String {

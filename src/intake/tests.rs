@@ -556,3 +556,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_so_already_is_told_only_once_it_is_durable() {
+    let door = Door::new();
+    let create = Instruction::create("web-1", Source::Scheduler, web());
+    let (_, first) = door.intake.take(&create).unwrap();
+    let (verdict, second) = door.intake.take(&create).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert!(first.is_some());
+    assert_eq!(second, first, "its OK waits for the line that made it so");
+    let destroy = Instruction::destroy("web-1", Source::Scheduler);
+    let (_, first) = door.intake.take(&destroy).unwrap();
+    let (verdict, second) = door.intake.take(&destroy).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first.is_some(), second), (true, first));
+}

@@ -71,9 +71,7 @@ pub fn file_name(seq: Seq) -> String {
 #[must_use]
 pub fn parse_name(name: &str) -> Option<Seq> {
     let digits = name.strip_prefix("snapshot-")?.strip_suffix(".json")?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
+    segment::parse_seq(digits)
 }
 
 /// The snapshots in a directory by their seq, ascending.

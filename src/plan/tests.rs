@@ -732,6 +732,25 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
             "record-exit 0-1 0 - never 0",
         ),
         (
+            "not even its start recorded, and its monitor is about to tell how it ended",
+            row(1, Never)
+                .attempt(Phase::Intended)
+                .seen(Status::Stopped)
+                .monitor(true),
+            "wake +200",
+        ),
+        (
+            "not even its start recorded, and its monitor is stuck",
+            row(1, Never)
+                .attempt(Phase::Intended)
+                .seen(Status::Stopped)
+                .monitor(true)
+                .changed(|row| {
+                    row.circumstances.awaited.insert(id(0, 1), NOW - 10_000);
+                }),
+            "remove 0-1",
+        ),
+        (
             "gone, no exit file",
             running(),
             "record-exit 0-1 ? MonitorLost +0 1, create 0-2",

@@ -50,12 +50,26 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
             unclaimed.insert(uid.clone(), observed.containers.keys().cloned().collect());
         }
     }
+    due.extend(begin_waiting(context).await);
     show_unclaimed(context, unclaimed.keys());
     context.set_unclaimed(unclaimed);
-    if let Err(error) = context.hung_long_ago() {
+    if let Err(error) = context.runtime_is_quiet() {
         tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
     due
+}
+
+/// Creates that waited for a destruction and couldn't begin at its end (the disk was full, say):
+/// nobody repeats them, so they are tried again until they can be written down.
+async fn begin_waiting<N: Node, B: Book>(context: &Context<N, B>) -> Vec<Uid> {
+    context
+        .intake
+        .begin_waiting()
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(why = %one_line(&error), "waiting creates go on waiting");
+            Vec::new()
+        })
 }
 
 /// Enters or leaves the degraded mode Unclaimed. What is unclaimed is left running.

@@ -1,5 +1,7 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+mod races;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -16,7 +18,10 @@ use crate::{
         fold::Fold,
         ids::{ContainerId, Source},
         instruction::Instruction,
-        line::Event,
+        line::{
+            DegradedMode::{RuntimeHung, RuntimeMissing},
+            Event,
+        },
         observed::Status,
         state::{Reason, State},
     },
@@ -399,6 +404,24 @@ async fn drained_instances_stop_and_stay_stopped_until_uncordoned_even_across_a_
 }
 
 #[tokio::test]
+async fn a_stop_that_was_begun_is_carried_through_also_if_it_is_uncordoned_meanwhile() {
+    let bench = Bench::new();
+    bench.node.world().stubborn = true;
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.rest().await;
+    bench.book.record(Event::Drained {}).unwrap();
+    bench.settle().await;
+    bench.book.record(Event::Uncordoned {}).unwrap();
+    bench.node.world().stubborn = false;
+    bench.rest().await;
+    // It got SIGTERM and its grace; what runs now was never told to stop.
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    let attempts: Vec<u32> = bench.running().iter().map(|id| id.attempt).collect();
+    assert_eq!(attempts, [2]);
+    bench.fold(|f| assert_eq!(f.instances[&uid].containers[0].stop, None));
+}
+
+#[tokio::test]
 async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
     let bench = Bench::new();
     let uid = bench.create("web", definition("Always", 1, 1)).await;
@@ -410,6 +433,49 @@ async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
     assert_eq!(bench.running().len(), 1);
     let shown = bench.fold(|f| f.node.degraded.clone());
     assert_eq!(shown.values().next(), Some(&uid.to_string()));
+}
+
+#[tokio::test]
+async fn s24_a_hung_call_is_shown_until_none_has_hung_for_a_while() {
+    let bench = Bench::new();
+    let hung = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeHung));
+    bench
+        .node
+        .fault(Verb::Create, Fault::Before(FailureKind::Hung));
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(hung(&bench), "shown");
+    bench.rest().await;
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    survey::differing(&bench.context).await;
+    assert!(hung(&bench), "one that succeeds says nothing of the others");
+    bench.book.advance(331_000);
+    survey::differing(&bench.context).await;
+    assert!(!hung(&bench), "left by itself");
+}
+
+#[tokio::test]
+async fn a_missing_runtime_is_shown_until_a_create_succeeds_or_nobody_needs_it_any_more() {
+    let missing = Fault::Before(FailureKind::ProgramMissing);
+    let shown = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeMissing));
+    let bench = Bench::new();
+    bench.node.fault(Verb::Create, missing);
+    bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(shown(&bench));
+    bench.rest().await;
+    assert!(!shown(&bench), "it was created");
+
+    bench.node.fault(Verb::Create, missing);
+    bench.create("api", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    bench.destroy("api").await;
+    bench.settle().await;
+    survey::differing(&bench.context).await;
+    assert!(shown(&bench));
+    bench.book.advance(331_000);
+    survey::differing(&bench.context).await;
+    assert!(!shown(&bench), "nothing failed for a while");
 }
 
 /// What may happen to a node.

@@ -10,11 +10,7 @@ use super::{
 use crate::{
     book::{Book, BookError},
     error_chain::one_line,
-    model::{
-        fold::{Fold, InstanceRecord},
-        ids::Uid,
-        observed::ObservedInstance,
-    },
+    model::{fold::InstanceRecord, ids::Uid, observed::ObservedInstance},
     node::Node,
     plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
 };
@@ -68,8 +64,15 @@ pub(crate) async fn plan_of<N: Node, B: Book>(
     context: &Context<N, B>,
     uid: &Uid,
 ) -> Result<InstancePlan, crate::node::Failure> {
-    // What is known is read first: what is seen is then at least as new.
-    let known = known(context, uid);
+    plan_known(context, uid, known(context, uid)).await
+}
+
+/// Looks at an incarnation of which this is known: what is seen is then at least as new.
+async fn plan_known<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    known: Known,
+) -> Result<InstancePlan, crate::node::Failure> {
     let observed = context.node.observe(uid).await?;
     Ok(plan_seen(context, uid, known, &observed))
 }
@@ -99,12 +102,13 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 ) -> TurnEnd {
     let mut end = TurnEnd::default();
     for _ in 0..MAX_PLANS {
-        if let Err(error) = instructions_are_durable(context, uid).await {
+        let known = known(context, uid);
+        if let Err(error) = instructions_are_durable(context, &known).await {
             tracing::warn!(%uid, why = %one_line(&error), "its instruction isn't durable");
             end.failed = true;
             return end;
         }
-        let plan = match plan_of(context, uid).await {
+        let plan = match plan_known(context, uid, known).await {
             Ok(plan) => plan,
             Err(failure) => {
                 tracing::warn!(%uid, why = %one_line(&failure), "can't be observed");
@@ -131,15 +135,15 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 }
 
 /// Nothing is done for an instruction that a power cut could still take back. Whoever accepted
-/// it wakes us after that; here it matters for a turn that happens to come in between.
+/// it wakes us after that; here it matters for a turn that happens to come in between. It is asked
+/// of the very record that is planned by: the next instruction may come at any moment.
 async fn instructions_are_durable<N: Node, B: Book>(
     context: &Context<N, B>,
-    uid: &Uid,
+    known: &Known,
 ) -> Result<(), BookError> {
-    let instructed = |fold: &Fold| fold.instances.get(uid).map(|r| r.instructed_seq);
-    match context.book.read(instructed) {
-        Some(seq) => context.book.durable(seq).await,
-        None => Ok(()),
+    match known {
+        Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Nothing { .. } => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples, trouble::Trouble};
 use crate::{
     model::{
-        ids::{InstanceId, Seq, Uid},
+        ids::{Seq, Uid},
         state::{Reason, State},
     },
     wire::{Message, Report},
@@ -134,12 +134,6 @@ enum Replay {
 /// A scheduler that never falls silent doesn't hold back "completed" for longer.
 const LONGEST_REPLAY: Duration = Duration::from_secs(10);
 
-/// An outbox holds at most so many states of one instance.
-const OUTBOX_ENTRIES: usize = 64;
-
-/// So many that are held back while the scheduler replays don't keep others from being heard.
-const HELD_AT_MOST: usize = 4096;
-
 /// Is it said to be over because its work is done?
 fn completed(report: &Report) -> bool {
     report.is_last() && report.report.reason == Some(Reason::Completed)
@@ -226,7 +220,7 @@ impl<S: Samples> Agenda<S> {
         if !metrics.is_empty() {
             return Turn::Send(Batch::Metrics(metrics));
         }
-        let held = |_: &Instant| outbox.batch(HELD_AT_MOST).iter().any(completed);
+        let held = |_: &Instant| outbox.batch(usize::MAX).iter().any(completed);
         let wakes = [due, self.trouble.next(now), replayed.filter(held)];
         let until = wakes.into_iter().flatten().fold(silence_ends, Instant::min);
         Turn::Wait { until: Some(until) }
@@ -244,12 +238,15 @@ impl<S: Samples> Agenda<S> {
 
     fn states(&self, now: Instant, outbox: &impl Outbox, replaying: bool) -> Option<Vec<Report>> {
         // What is set aside must not fill the batch.
-        let held = if replaying { HELD_AT_MOST } else { 0 };
-        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES + held;
+        let room = if self.trouble.is_over() && !replaying {
+            self.pace.batch
+        } else {
+            usize::MAX
+        };
         let mut pending = outbox.batch(room);
-        // What waits holds up all that comes after it for its id: TERMINATED of one incarnation
-        // would end the next.
-        let mut waits: BTreeSet<InstanceId> = BTreeSet::new();
+        // To the scheduler an id is one thing, whichever incarnation has it: a former one's
+        // TERMINATED that arrives after the next one's states would end that one.
+        let mut waits = BTreeSet::new();
         pending.retain(|report| {
             let aside = self.trouble.is_aside(&report.uid, now);
             if aside || (replaying && completed(report)) {

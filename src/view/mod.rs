@@ -5,6 +5,7 @@
 //! knows ([`Live`]). Out: serde values, the same whether a daemon made them or a dead one's files.
 //! Must never happen here: IO, a clock, or an environment value in clear without being asked.
 
+mod degraded;
 mod describe;
 mod explain;
 mod find;
@@ -15,6 +16,7 @@ mod secrets;
 mod status;
 
 pub use self::{
+    degraded::Degraded,
     describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
@@ -22,7 +24,7 @@ pub use self::{
     plan::{ActionView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
     secrets::hide_secrets,
-    status::{Counts, Degraded, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
 };
 
 /// What a secret is shown as.

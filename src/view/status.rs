@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ps::shown_state;
+use super::{degraded::Degraded, ps::shown_state};
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
     ids::{Seq, Uid},
-    line::Moment,
+    line::{DegradedMode, Moment},
     state::State,
 };
 
@@ -30,6 +30,8 @@ pub struct Live {
     pub link: LinkView,
     /// The last seq whose fdatasync has returned.
     pub durable_seq: Seq,
+    /// Degraded modes that are on, whether or not the journal could be told.
+    pub unwritten: BTreeMap<DegradedMode, String>,
     /// What bears this node's mark and of which nothing is known.
     pub unclaimed: Vec<Unclaimed>,
     /// Addresses of instances.
@@ -90,15 +92,6 @@ pub struct LinkView {
     pub since: Option<Timestamp>,
     /// Why the last try failed.
     pub error: Option<String>,
-}
-
-/// A degraded mode that is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Degraded {
-    /// Its name.
-    pub mode: String,
-    /// What exactly.
-    pub detail: String,
 }
 
 /// Both ends of the journal.
@@ -182,15 +175,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         boot: fold.node.boot.clone(),
         link: live.link.clone(),
         drained: fold.node.drained,
-        degraded: fold
-            .node
-            .degraded
-            .iter()
-            .map(|(mode, detail)| Degraded {
-                mode: mode.to_string(),
-                detail: detail.clone(),
-            })
-            .collect(),
+        degraded: degraded(fold, live),
         seq: SeqView {
             written: fold.seq,
             durable: live.durable_seq,
@@ -202,6 +187,13 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         refused: refused.iter().skip(skipped).cloned().collect(),
         notes: live.notes.clone(),
     }
+}
+
+fn degraded(fold: &Fold, live: &Live) -> Vec<Degraded> {
+    let mut modes = fold.node.degraded.clone();
+    modes.extend(live.unwritten.clone());
+    let view = |(mode, detail): (&DegradedMode, &String)| Degraded::new(*mode, detail);
+    modes.iter().map(view).collect()
 }
 
 fn counts(fold: &Fold, live: &Live) -> Counts {

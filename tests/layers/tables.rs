@@ -130,8 +130,17 @@ pub(crate) const SLEEPS: &[(&str, &str)] = &[
         "the waits with a bound themselves, on a daemon that is another process",
     ),
     (
+        "tests/cuts/cut.rs",
+        "the wait with a bound itself, on a load that is another process",
+    ),
+    (
         "tests/support/strace.rs",
         "a wait with a bound for strace, which is another process",
+    ),
+    (
+        "tests/storm.rs",
+        "a millisecond between two looks at journal, cgroups and processes, none of which can be \
+         waited for; and the wait with a bound after the storm",
     ),
     (
         "tests/main_job.rs",

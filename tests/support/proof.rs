@@ -4,6 +4,11 @@
 //! the directory that `RIKLET_PROOFS` names (`make prove` sets it and `RIKLET_PROVE=1`, the long
 //! form); nothing where it is unset. Must never happen here: a number that was not counted in
 //! this very run.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

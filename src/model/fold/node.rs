@@ -115,8 +115,15 @@ impl NodeRecord {
     fn apply_event(&mut self, line: &Line) -> bool {
         match &line.event {
             Event::SegmentHeader { node, .. } => set(&mut self.uid, Some(node.clone())),
-            Event::Boot {} | Event::DaemonStarted { .. } => {
-                set(&mut self.boot, line.moment.boot.clone())
+            Event::Boot {} => set(&mut self.boot, line.moment.boot.clone()),
+            Event::DaemonStarted { .. } => {
+                // The node didn't go down after all, or only its userspace did: an end of this
+                // boot that is found later says what it says.
+                let stayed = self.stopping_boot.as_ref() == Some(&line.moment.boot);
+                if stayed {
+                    self.stopping_boot = None;
+                }
+                set(&mut self.boot, line.moment.boot.clone()) || stayed
             }
             Event::NodeStopping {} => set(&mut self.stopping_boot, Some(line.moment.boot.clone())),
             Event::Drained {} => set(&mut self.drained, true),

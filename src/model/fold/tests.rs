@@ -271,6 +271,31 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
 }
 
 #[test]
+fn an_attempt_that_is_removed_before_it_ran_leaves_no_pid_and_is_no_failure() {
+    for created_too in [false, true] {
+        let mut pen = Pen::default();
+        let first = pen.run(1, RestartPolicy::Always);
+        let state = pen.write(exited(&first, 37, Some(0)));
+        assert_eq!(state, Some(State::Failed));
+        let again = container_id(&uid(1), 0, 2);
+        assert_eq!(pen.write(intended(&again)), Some(State::Creating));
+        if created_too {
+            pen.write(created(&again));
+        }
+        pen.write(Event::StopRequested {
+            container: again.clone(),
+            deadline_up: 1,
+            reason: None,
+        });
+        let state = pen.write(Event::StepRemoved { container: again });
+        assert_eq!(state, None, "the former attempt's exit is old news");
+        let container = &pen.record(1).containers[0];
+        assert_eq!(container.phase, Phase::Waiting);
+        assert_eq!((container.process, container.stop.as_ref()), (None, None));
+    }
+}
+
+#[test]
 fn an_outbox_outlives_its_incarnation_until_it_is_acknowledged() {
     let mut pen = Pen::default();
     pen.run(1, RestartPolicy::Always);
@@ -705,4 +730,22 @@ proptest! {
             prop_assert!(outbox.entries.iter().map(|e| e.seq).is_sorted());
         }
     }
+}
+
+#[test]
+fn a_node_that_was_to_go_down_and_did_not_is_not_taken_for_one_that_did() {
+    let mut pen = Pen::default();
+    pen.write(Event::NodeStopping {});
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
+    // Only the daemon, or the userspace around it, was started anew.
+    let started = |pid| Event::DaemonStarted {
+        version: "1".to_owned(),
+        pid,
+    };
+    pen.write(started(2));
+    assert_eq!(pen.fold.node.stopping_boot, None);
+    pen.write(Event::NodeStopping {});
+    pen.write_at(moment_in("boot-2", 10), Event::Boot {});
+    pen.write_at(moment_in("boot-2", 11), started(3));
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
 }

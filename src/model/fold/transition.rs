@@ -311,6 +311,10 @@ fn end(
 
 fn removed(record: &mut InstanceRecord, id: &ContainerId) {
     let Some(c) = current(record, id) else { return };
+    if matches!(c.phase, Phase::Intended | Phase::Created) {
+        // It never ran, so it has no exit by which this would have gone.
+        (c.process, c.stop, c.monitor_lost) = (None, None, false);
+    }
     c.phase = match c.phase {
         Phase::Intended | Phase::Created => Phase::Waiting,
         Phase::Exited if c.next_up.is_some() => Phase::Waiting,

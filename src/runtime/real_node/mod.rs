@@ -10,6 +10,7 @@
 mod create;
 mod failure;
 mod images;
+mod logs;
 mod observe;
 mod remove;
 mod signal;

@@ -12,7 +12,7 @@ use nix::{
     mount::{MntFlags, umount2},
 };
 
-use super::{ImageSource, RealNode, failure};
+use super::{ImageSource, RealNode, failure, logs};
 use crate::{
     model::ids::{ContainerId, Uid},
     network::netns,
@@ -107,6 +107,7 @@ impl<I: ImageSource> RealNode<I> {
             }
             bundle::remove(layout, &of).map_err(|e| failure::of_bundle(&of, e))?;
             remove_directory(&layout.persist(&of))
+                .and_then(|()| logs::remove_earlier(layout, &of))
                 .and_then(|()| remove_exit_file(layout, &of))
                 .map_err(|e| failure::of_io(tried, e))
         })
