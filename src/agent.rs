@@ -5,14 +5,14 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
-mod ground;
+pub(crate) mod ground;
 mod history;
 mod hold;
 mod images;
 mod inbox;
-mod outbox;
+pub(crate) mod outbox;
 mod samples;
-mod tend;
+pub(crate) mod tend;
 mod underway;
 mod wounds;
 
@@ -126,11 +126,11 @@ impl Agent {
         let node = Arc::clone(&ground.node);
         let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
-        let context = reconciler.context();
+        let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
 
         // Before any instruction: a create may be meant for what is unclaimed.
-        reconciler::look_first(&context).await;
+        reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
         let wounds = Arc::new(Wounds::of(&ground.opening));
@@ -142,7 +142,7 @@ impl Agent {
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
-            context,
+            context: Arc::clone(&runtime),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -315,7 +315,8 @@ fn start_session(
         tls: tls(config),
         ..settings.target
     };
-    let outbox = Arc::new(Outboxes::new(book.clone(), waker.clone()));
+    let outbox = Outboxes::new(book.clone(), waker.clone(), inbox.arrivals());
+    let outbox = Arc::new(outbox);
     let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
     (link, Some(tokio::spawn(session.run())))
 }

@@ -5,6 +5,8 @@
 
 use std::{future::Future, path::PathBuf};
 
+use tokio::sync::watch;
+
 use crate::model::{
     fold::Fold,
     ids::Seq,
@@ -98,6 +100,12 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// # Errors
     /// The line was withdrawn, or never was.
     fn durable(&self, seq: Seq) -> impl Future<Output = Result<(), BookError>> + Send;
+
+    /// The last durable line's number.
+    fn durable_seq(&self) -> Seq;
+
+    /// The last written line's number, to be watched.
+    fn written(&self) -> watch::Receiver<Seq>;
 
     /// Waits until the store has every line up to `seq` in a committed transaction, or is off.
     fn stored(&self, seq: Seq) -> impl Future<Output = ()> + Send;

@@ -104,7 +104,38 @@ impl<B: Book> Intake<B> {
         let judgement = self
             .book
             .read(|fold| judge(fold, instruction, &self.transports, uid));
+        if let (Judgement::Unchanged { why }, Ok(id)) =
+            (&judgement, judge::instance_id(instruction))
+        {
+            // It is so by an instruction that a power cut might still take back.
+            let seq = self
+                .book
+                .read(|fold| fold.by_instance(&id).map(|r| r.instructed_seq));
+            return Ok((Verdict::Unchanged { why: why.clone() }, seq));
+        }
         self.write(judgement, instruction)
+    }
+
+    /// Drains the node or takes that back. When this returns, it is durable. False: it was so
+    /// already.
+    ///
+    /// # Errors
+    /// It can't be written down, or may not last.
+    pub async fn cordon(&self, drained: bool) -> Result<bool, BookError> {
+        let (is, last) = self.book.read(|fold| (fold.node.drained, fold.seq));
+        if is == drained {
+            // Whoever made it so may still wait for that to be durable.
+            self.book.durable(last).await?;
+            return Ok(false);
+        }
+        let event = if drained {
+            Event::Drained {}
+        } else {
+            Event::Uncordoned {}
+        };
+        let seq = self.book.record(event)?.seq;
+        self.book.durable(seq).await?;
+        Ok(true)
     }
 
     /// Waits until the line is durable and in the store. Many may wait at once: they share one

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
-    book::{Book, BookError},
+    book::Book,
     intake::{self, Intake, Verdict},
     ledger::Ledger,
     model::{
@@ -21,7 +21,7 @@ use crate::{
         fold::Fold,
         ids::{Source, Uid},
         instruction::{Ask, Instruction},
-        line::{DegradedMode, Event},
+        line::DegradedMode,
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
@@ -142,19 +142,12 @@ impl<N: Node> AgentDesk<N> {
     }
 
     async fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
-        let already = self.book.read(|fold| fold.node.drained) == drained;
+        let cordoned = self.intake.cordon(drained).await;
+        let already = !cordoned.map_err(|source| DeskError::Failed {
+            tried: "the order could not be written down".to_owned(),
+            source: Box::new(source),
+        })?;
         if !already {
-            let event = if drained {
-                Event::Drained {}
-            } else {
-                Event::Uncordoned {}
-            };
-            let unwritten = |source: BookError| DeskError::Failed {
-                tried: "the order could not be written down".to_owned(),
-                source: Box::new(source),
-            };
-            let recorded = self.book.record(event).map_err(unwritten)?;
-            self.book.durable(recorded.seq).await.map_err(unwritten)?;
             self.waker.wake(Wake::Everything);
         }
         Ok(Drained { drained, already })

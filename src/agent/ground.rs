@@ -264,7 +264,7 @@ fn images_config(config: &Config) -> ImagesConfig {
 }
 
 /// Writes down that a daemon has taken over, and what it found.
-pub(super) fn record_start(book: &Ledger, opening: &Opening) -> Result<(), BookError> {
+pub(crate) fn record_start(book: &impl Book, opening: &Opening) -> Result<(), BookError> {
     if opening.boot_changed {
         book.record(Event::Boot {})?;
     }

@@ -5,9 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     book::Book,
-    ledger::Ledger,
     model::{
         fold::{Fold, Outbox, OutboxEntry},
         ids::{Seq, Uid},
@@ -20,13 +21,15 @@ use crate::{
 };
 
 /// The fold's outboxes.
-pub(super) struct Outboxes {
-    book: Ledger,
+pub(crate) struct Outboxes<B> {
+    book: B,
     waker: Waker,
     /// Acknowledged by the scheduler: what isn't written down durably yet.
     acknowledged: Mutex<BTreeMap<Uid, Said>>,
     /// The last seq that the reporter was told of.
     told: Mutex<Seq>,
+    /// How many instructions of the scheduler's have been judged.
+    arrivals: watch::Receiver<u64>,
 }
 
 /// What the scheduler has acknowledged of an incarnation.
@@ -36,13 +39,14 @@ struct Said {
     line: Option<Seq>,
 }
 
-impl Outboxes {
-    pub(super) fn new(book: Ledger, waker: Waker) -> Self {
+impl<B: Book> Outboxes<B> {
+    pub(crate) fn new(book: B, waker: Waker, arrivals: watch::Receiver<u64>) -> Self {
         Self {
             book,
             waker,
             acknowledged: Mutex::default(),
             told: Mutex::default(),
+            arrivals,
         }
     }
 
@@ -125,7 +129,7 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
     }
 }
 
-impl reporter::Outbox for Outboxes {
+impl<B: Book> reporter::Outbox for Outboxes<B> {
     fn batch(&self, limit: usize) -> Vec<Report> {
         self.write_again();
         let durable = self.book.durable_seq();
@@ -144,6 +148,10 @@ impl reporter::Outbox for Outboxes {
             each.map(|(uid, outbox, entry)| report(fold, uid, outbox, entry))
                 .collect()
         })
+    }
+
+    fn arrivals(&self) -> u64 {
+        *self.arrivals.borrow()
     }
 
     fn acknowledge(&self, reports: &[Report]) {

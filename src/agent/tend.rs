@@ -121,8 +121,8 @@ fn show_health(
 
 /// Enters or leaves a mode. A changed detail is written again only where `follow`. False if it
 /// could not be written down.
-pub(super) fn show(
-    book: &Ledger,
+pub(crate) fn show(
+    book: &impl Book,
     mode: DegradedMode,
     detail: Option<String>,
     follow: bool,

@@ -239,9 +239,11 @@ fn create(
 
 /// Has it completed, so that a create is one of a new incarnation? Nothing may follow the state
 /// Terminated, so another definition is never its next generation; but the very same one, from
-/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more.
+/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more. Unless
+/// another create waits already: then this is the last word, and takes that one's place.
 fn ended(fold: &Fold, record: &InstanceRecord, equal: bool) -> bool {
-    record.completed() && (fold.acknowledged(&record.uid) || !equal)
+    let again = !equal || record.queued.is_some();
+    record.completed() && (fold.acknowledged(&record.uid) || again)
 }
 
 /// It says what is known already, of an instance in doubt: now it is known to be so.

@@ -277,6 +277,22 @@ fn a_create_means_what_is_known_of_its_id() {
 }
 
 #[test]
+fn an_answer_that_changes_nothing_waits_for_the_line_that_it_rests_on() {
+    let door = Door::new();
+    let create = Instruction::create("web", Source::Cli, web());
+    let (_, first) = door.intake.take(&create).unwrap();
+    // Somebody else asks for the same before that is durable.
+    let (verdict, second) = door.intake.take(&create).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first, second), (Some(1), Some(1)));
+    let destroy = Instruction::destroy("web", Source::Cli);
+    let (_, first) = door.intake.take(&destroy).unwrap();
+    let (verdict, second) = door.intake.take(&destroy).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first, second), (Some(2), Some(2)));
+}
+
+#[test]
 fn a_create_of_what_completed_is_a_new_incarnation() {
     let job = |image| definition(image, "Never");
     for (acknowledged, text, queued) in [
@@ -299,6 +315,31 @@ fn a_create_of_what_completed_is_a_new_incarnation() {
         let begun = block(door.intake.begin_waiting()).unwrap();
         assert_eq!(begun.len(), usize::from(queued));
     }
+}
+
+#[test]
+fn the_last_create_counts_where_several_wait_for_what_completed() {
+    let job = |image| definition(image, "Never");
+    let door = Door::new();
+    let uid = accepted(door.create("job-1", SCHEDULER, job("job:1")));
+    door.complete(&uid);
+    accepted(door.create("job-1", SCHEDULER, job("job:2")));
+    // As the first was; but job:2 was asked for in between.
+    accepted(door.create("job-1", SCHEDULER, job("job:1")));
+    door.record(Event::Removed { uid });
+    let begun = block(door.intake.begin_waiting()).unwrap();
+    let text = door.fold(|f| f.instances[&begun[0]].definition.to_string());
+    assert_eq!(text, job("job:1"));
+}
+
+#[test]
+fn a_drain_that_changes_nothing_waits_for_the_one_before() {
+    let door = Door::new();
+    door.record(Event::Drained {});
+    assert!(!block(door.intake.cordon(true)).unwrap());
+    assert_eq!(door.book.pages().durable, 1);
+    assert!(block(door.intake.cordon(false)).unwrap());
+    assert_eq!(door.book.pages().durable, 2);
 }
 
 #[test]

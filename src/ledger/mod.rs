@@ -142,18 +142,6 @@ impl Ledger {
         self.shared.core()
     }
 
-    /// The last written seq, to be watched.
-    #[must_use]
-    pub fn written(&self) -> watch::Receiver<Seq> {
-        self.shared.written.subscribe()
-    }
-
-    /// The last durable seq.
-    #[must_use]
-    pub fn durable_seq(&self) -> Seq {
-        self.core().writer.synced().seq
-    }
-
     /// Counts failed syncs. When it changes, what was written and not durable was withdrawn and
     /// the fold went back: everything has to be looked at anew.
     #[must_use]
@@ -245,6 +233,14 @@ impl Book for Ledger {
             .map_err(|_| BookError::Closed)?
             .outcome(seq);
         outcome.unwrap_or(Err(BookError::Closed))
+    }
+
+    fn durable_seq(&self) -> Seq {
+        self.core().writer.synced().seq
+    }
+
+    fn written(&self) -> watch::Receiver<Seq> {
+        self.shared.written.subscribe()
     }
 
     async fn stored(&self, seq: Seq) {

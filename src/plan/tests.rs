@@ -453,6 +453,11 @@ fn a_newer_generation_follows_when_nothing_of_the_former_is_left() {
             "create 0-2",
         ),
         (
+            "it was intended, and nothing came of it: nobody would ever record its end",
+            always().attempt(Phase::Intended).replaced(),
+            "create 0-2",
+        ),
+        (
             "one ended, the other doesn't yet",
             two.clone()
                 .exited(0, Some(NOW))

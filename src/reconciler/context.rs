@@ -21,11 +21,23 @@ use crate::{
         observed::{ObservedContainer, ObservedInstance, Status},
     },
     node::{Failure, FailureKind, Node},
+    plan::Action,
 };
 
 /// How long trouble with the runtime is shown after it was last met, in ms. What fails is tried
 /// again after 300 s at most, so trouble that lasts is met again before.
 const SHOWN_MS: u64 = 330_000;
+
+/// Before or after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
+/// Told of each action; a simulation dies there.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) type Witness = Box<dyn Fn(&Action, Side) + Send + Sync>;
 
 /// What turns share.
 pub struct Context<N, B> {
@@ -36,6 +48,8 @@ pub struct Context<N, B> {
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
     memory: Mutex<Memory>,
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) witness: Option<Witness>,
 }
 
 /// What this daemon knows besides the journal; losing it costs a signal more, nothing else.
@@ -59,8 +73,22 @@ impl<N: Node, B: Book> Context<N, B> {
             intake,
             operations,
             memory: Mutex::default(),
+            #[cfg(any(test, feature = "testing"))]
+            witness: None,
         }
     }
+
+    /// Tells the witness of an action, where there is one.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn tell(&self, action: &Action, side: Side) {
+        if let Some(witness) = &self.witness {
+            witness(action, side);
+        }
+    }
+
+    /// Nobody watches a daemon.
+    #[cfg(not(any(test, feature = "testing")))]
+    pub(super) fn tell(&self, _: &Action, _: Side) {}
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

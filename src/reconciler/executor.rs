@@ -165,6 +165,8 @@ impl<N: Node, B: Book> Context<N, B> {
         superseded: &Superseded,
     ) -> Result<Done, ActionError> {
         let pulled = tokio::select! {
+            // What is had is written down, also where it came just too late.
+            biased;
             pulled = self.node.ensure_image(image, pinned) => pulled,
             // Dropping the pull ends it, unless others wait for it too.
             () = superseded.wait() => return Ok(Done::Next),

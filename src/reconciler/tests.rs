@@ -2,6 +2,8 @@
 
 mod races;
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Superseded, context::Context, executor::Done};
+use super::{
+    Superseded,
+    context::{Context, Side},
+    executor::Done,
+};
 use crate::{
     book::{Book, BookError},
     error_chain::one_line,
@@ -21,7 +25,7 @@ const MAX_PLANS: usize = 200;
 
 /// What a turn ended with.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct TurnEnd {
+pub(crate) struct TurnEnd {
     /// When something is due by itself, in CLOCK_BOOTTIME ms.
     pub(super) wake_up: Option<u64>,
     /// Did an action fail, so that the turn has to be tried again?
@@ -66,14 +70,14 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
                 signalled: context.signalled(uid),
             },
             None => Known::Nothing {
-                removed: fold.tombstones.values().any(|t| t.uid == *uid),
+                removed: fold.was_removed(uid),
             },
         },
     })
 }
 
 /// Looks at an incarnation and plans.
-pub(super) async fn plan_of<N: Node, B: Book>(
+pub(crate) async fn plan_of<N: Node, B: Book>(
     context: &Context<N, B>,
     uid: &Uid,
 ) -> Result<InstancePlan, crate::node::Failure> {
@@ -182,7 +186,10 @@ async fn run_plan<N: Node, B: Book>(
     let mut next = Next::Again;
     for planned in plan.actions {
         tracing::debug!(%uid, action = %planned.action, why = %planned.why, "doing");
-        match context.execute(uid, &planned.action, superseded).await {
+        context.tell(&planned.action, Side::Before);
+        let done = context.execute(uid, &planned.action, superseded).await;
+        context.tell(&planned.action, Side::After);
+        match done {
             Ok(Done::Next) => {}
             Ok(Done::Wait { up }) => {
                 end.wake_up = Some(end.wake_up.map_or(up, |w| w.min(up)));

@@ -17,6 +17,7 @@ fn fold() -> Fold {
         at: jiff::Timestamp::UNIX_EPOCH,
         source: Source::Scheduler,
         queued: None,
+        former: Vec::new(),
         report: StateReport::plain(State::Terminated),
     };
     fold.tombstones.insert("web".parse().unwrap(), tombstone);

@@ -6,7 +6,7 @@ use crate::{
     image::reference::TransportPolicy,
     intake::Intake,
     journal::disk::{Disk, Op},
-    ledger::OpenOptions,
+    ledger::{Ledger, OpenOptions},
     model::ids::{InstanceId, Source},
     reconciler::{Context, Reconciler},
     reporter::Outbox as _,
@@ -16,12 +16,12 @@ use crate::{
     },
 };
 
-fn outboxes(book: &Ledger) -> Outboxes {
+fn outboxes(book: &Ledger) -> Outboxes<Ledger> {
     let intake = Intake::new(book.clone(), TransportPolicy::default(), || uid(9));
     let node = Arc::new(FakeNode::default());
     let context = Context::new(node, book.clone(), Arc::new(intake), 1);
     let (_, waker) = Reconciler::new(context, std::time::Duration::from_secs(10));
-    Outboxes::new(book.clone(), waker)
+    Outboxes::new(book.clone(), waker, watch::channel(0).1)
 }
 
 #[tokio::test]

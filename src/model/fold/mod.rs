@@ -131,9 +131,10 @@ impl Fold {
                     record.doubt = None;
                 }
                 if let Event::Accepted { instance, .. } = event
-                    && self.tombstones.remove(instance).is_some()
+                    && let Some(tombstone) = self.tombstones.remove(instance)
                 {
                     changed.push(Piece::Tombstone(instance.clone()));
+                    record.former = node::lineage(tombstone.former, [tombstone.uid]);
                 }
                 if let Some(report) = &line.state {
                     record.reported = Some(report.clone());
@@ -191,6 +192,9 @@ impl Fold {
         }
         let report = line.state.clone().or(record.reported);
         changed.push(Piece::Tombstone(record.instance.clone()));
+        // What was refused at first begins beside the tombstone of the one before.
+        let before = self.tombstones.remove(&record.instance);
+        let before = before.map_or(Vec::new(), |t| node::lineage(t.former, [t.uid]));
         self.tombstones.insert(
             record.instance,
             Tombstone {
@@ -199,6 +203,7 @@ impl Fold {
                 at: line.moment.at,
                 source: record.source,
                 queued: record.queued,
+                former: node::lineage(before, record.former),
                 report: report.unwrap_or_else(|| StateReport::plain(State::Terminated)),
             },
         );
@@ -229,6 +234,14 @@ impl Fold {
         self.tombstones
             .iter()
             .filter_map(|(id, t)| Some((id, t.queued.as_ref()?)))
+    }
+
+    /// Does the journal show that this incarnation was removed?
+    #[must_use]
+    pub fn was_removed(&self, uid: &Uid) -> bool {
+        let buried = |t: &Tombstone| t.uid == *uid || t.former.contains(uid);
+        self.tombstones.values().any(buried)
+            || self.instances.values().any(|r| r.former.contains(uid))
     }
 
     /// Has the scheduler every state of this incarnation? True for those of other sources.

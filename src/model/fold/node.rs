@@ -29,9 +29,30 @@ pub struct Tombstone {
     /// The create that waited for it, until that has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<Queued>,
+    /// The newest incarnations of the id before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Uid>,
     /// Its last state.
     #[serde(flatten)]
     pub report: StateReport,
+}
+
+/// So many removed incarnations of one id are remembered. What a power cut brings back of them
+/// (the removal of a directory is no durable thing) can then be told from what nobody knows: that
+/// is removed, this is left alone.
+const FORMER_KEPT: usize = 16;
+
+/// `older`, then `newer`: the newest ones of both.
+pub(super) fn lineage(older: Vec<Uid>, newer: impl IntoIterator<Item = Uid>) -> Vec<Uid> {
+    let mut all = older;
+    for uid in newer {
+        if !all.contains(&uid) {
+            all.push(uid);
+        }
+    }
+    let over = all.len().saturating_sub(FORMER_KEPT);
+    all.drain(..over);
+    all
 }
 
 /// An instruction that was refused.

@@ -148,6 +148,9 @@ pub struct InstanceRecord {
     pub instance: InstanceId,
     /// Whose it is.
     pub source: Source,
+    /// The newest incarnations of this id before it, which the journal shows to be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Uid>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Which definition is the current one, counted from 1.

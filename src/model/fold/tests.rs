@@ -335,6 +335,34 @@ fn tombstones_are_bounded_in_number_and_age() {
 }
 
 #[test]
+fn what_was_removed_is_known_as_such_also_when_its_id_lives_again() {
+    let mut pen = Pen::default();
+    let begin = |pen: &mut Pen, n: u64| {
+        pen.write(Event::Accepted {
+            uid: uid(n),
+            instance: instance(1, Source::Scheduler),
+            source: Source::Scheduler,
+            definition: "any".to_owned(),
+            spec: Box::new(workload(1, RestartPolicy::Always)),
+            warnings: Vec::new(),
+        });
+    };
+    for n in 1..=20 {
+        begin(&mut pen, n);
+        assert!(!pen.fold.was_removed(&uid(n)));
+        pen.write(Event::Removed { uid: uid(n) });
+        assert!(pen.fold.was_removed(&uid(n)));
+    }
+    begin(&mut pen, 21);
+    // A power cut may bring back directories of any of these; their id has a live incarnation.
+    let known = |n| pen.fold.was_removed(&uid(n));
+    assert!((5..=20).all(known) && !known(21));
+    assert!(!known(4), "only the newest are remembered");
+    let (again, errors) = Fold::from_pieces(pen.fold.seq, pen.fold.pieces());
+    assert!(errors.is_empty() && again.was_removed(&uid(20)));
+}
+
+#[test]
 fn a_queued_create_survives_in_the_tombstone_however_old_until_it_begins() {
     let mut pen = Pen::default();
     pen.run(1, RestartPolicy::Always);

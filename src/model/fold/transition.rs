@@ -45,6 +45,7 @@ pub(super) fn begin(
         uid: uid.clone(),
         instance,
         source,
+        former: Vec::new(),
         accepted_at: moment.at,
         generation: 1,
         definition: Arc::from(""),

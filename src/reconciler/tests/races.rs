@@ -44,6 +44,14 @@ impl Book for Racing {
         take(&self.after_durable).map_or(Ok(()), |other| self.book.record(other).map(drop))
     }
 
+    fn durable_seq(&self) -> Seq {
+        self.book.durable_seq()
+    }
+
+    fn written(&self) -> tokio::sync::watch::Receiver<Seq> {
+        self.book.written()
+    }
+
     async fn stored(&self, _: Seq) {}
 
     fn read<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
