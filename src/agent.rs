@@ -123,12 +123,8 @@ impl Agent {
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
-        let context = Context::new(
-            Arc::clone(&ground.node),
-            book.clone(),
-            Arc::clone(&intake),
-            operations(),
-        );
+        let (node, turns) = (Arc::clone(&ground.node), operations());
+        let context = Context::new(node, book.clone(), Arc::clone(&intake), turns);
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let context = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -161,10 +157,10 @@ impl Agent {
             node_name: config.node_name.clone(),
             since: book.now().at,
         });
-        let hold = config.restore.wait_for_scheduler;
+        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
-        let (node, work) = (Arc::clone(&ground.node), stop.work.clone());
-        tokio::spawn(history::keep(book.clone(), node, work));
+        let node = Arc::clone(&ground.node);
+        tokio::spawn(history::keep(book.clone(), node, work.clone()));
         tokio::spawn(tend::tend(
             book.clone(),
             lacks_space(&desk.context),
@@ -172,7 +168,7 @@ impl Agent {
             inbox,
             wounds,
             waker,
-            stop.work.clone(),
+            work,
         ));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
