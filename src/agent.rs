@@ -151,7 +151,7 @@ impl Agent {
             node_name: config.node_name.clone(),
             since: book.now().at,
         });
-        let hold = config.restore.wait_for_scheduler;
+        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
         tokio::spawn(tend::tend(
@@ -161,7 +161,7 @@ impl Agent {
             inbox,
             wounds,
             waker,
-            stop.work.clone(),
+            work,
         ));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
