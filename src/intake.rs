@@ -6,8 +6,12 @@
 //! line is durable, or a panic over what came from outside.
 
 mod judge;
+mod unclaimed;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     book::{Book, BookError},
@@ -21,6 +25,7 @@ use crate::{
 };
 
 pub use judge::{Judgement, judge, refuse_for};
+pub use unclaimed::Unclaimed;
 
 /// What became of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,7 @@ pub struct Intake<B> {
     turn: Mutex<()>,
     transports: TransportPolicy,
     draw: fn() -> Uid,
+    unclaimed: Mutex<BTreeMap<Uid, Unclaimed>>,
 }
 
 impl<B: Book> Intake<B> {
@@ -68,6 +74,7 @@ impl<B: Book> Intake<B> {
             turn: Mutex::new(()),
             transports,
             draw,
+            unclaimed: Mutex::default(),
         }
     }
 
@@ -179,7 +186,14 @@ impl<B: Book> Intake<B> {
         instruction: &Instruction,
     ) -> Result<(Verdict, Option<Seq>), BookError> {
         match judgement {
-            Judgement::Unchanged { why } => Ok((Verdict::Unchanged { why }, None)),
+            // True only once that is durable which made it so.
+            Judgement::Unchanged { why } => {
+                let seq = self.book.read(|fold| {
+                    let id = judge::instance_id(instruction).ok()?;
+                    Some(fold.by_instance(&id)?.instructed_seq)
+                });
+                Ok((Verdict::Unchanged { why }, seq))
+            }
             Judgement::NotFound => Ok((Verdict::NotFound, None)),
             Judgement::Refuse {
                 uid,
@@ -197,21 +211,23 @@ impl<B: Book> Intake<B> {
                     Some(seq),
                 ))
             }
-            Judgement::Accept { uid, event } => match self.book.record(*event) {
-                Ok(recorded) => Ok((
-                    Verdict::Accepted {
-                        uid,
-                        seq: recorded.seq,
-                    },
-                    Some(recorded.seq),
-                )),
-                Err(error @ BookError::DiskFull { .. })
-                    if instruction.source == Source::Scheduler =>
-                {
-                    self.refuse_for_space(instruction, error)
+            Judgement::Accept { uid, event } => {
+                let mut events = self.before(&event);
+                let last = events.len();
+                events.push(*event);
+                match self.book.record_all(events) {
+                    Ok(recorded) => {
+                        let seq = recorded[last].seq;
+                        Ok((Verdict::Accepted { uid, seq }, Some(seq)))
+                    }
+                    Err(error @ BookError::DiskFull { .. })
+                        if instruction.source == Source::Scheduler =>
+                    {
+                        self.refuse_for_space(instruction, error)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, wounds::Wounds};
 use crate::{
     book::Book,
     error_chain::one_line,
@@ -18,11 +18,13 @@ use crate::{
 /// How often the ledger is looked at; it reads memory unless there is trouble.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks after ledger and link until `stop`.
+/// Looks after ledger and link until `stop`; `lacks_space` tells whether the runtime does.
 pub(super) async fn tend(
     book: Ledger,
+    lacks_space: impl Fn() -> bool,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
+    wounds: Arc<Wounds>,
     waker: Waker,
     stop: CancellationToken,
 ) {
@@ -30,14 +32,16 @@ pub(super) async fn tend(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lapses = book.lapses();
     let mut linked = true;
-    let mut unwritten = BTreeMap::new();
+    let mut unwritable = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
-                    show_health(&book, &health, &mut unwritten);
+                    note_unwritable(&book, &mut unwritable, &health);
+                    show_health(&book, &health, lacks_space());
+                    wounds.show(&book);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.
@@ -57,9 +61,10 @@ pub(super) async fn tend(
     }
 }
 
-/// The degraded modes that the ledger is in by itself, each with what exactly. `shown`: is
-/// DiskFull shown already? It is left with twice the space at which it is entered.
-pub(super) fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<String>); 3] {
+/// The modes that the ledger itself stands for, with what exactly where they are on.
+///
+/// `shown`: is DiskFull shown already? It is left with twice the space at which it is entered.
+fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<String>); 3] {
     let wanted = health
         .next_segment
         .saturating_mul(if shown { 2 } else { 1 });
@@ -79,42 +84,42 @@ pub(super) fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<S
     ]
 }
 
-/// Writes down what the ledger is like. What can't be written down now (the journal is what is in
-/// trouble) is kept in `unwritten`, and written down once that is over, so that history has it;
-/// until then `status` says it from the ledger itself.
-fn show_health(book: &Ledger, health: &Health, unwritten: &mut BTreeMap<DegradedMode, String>) {
-    let shown = book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull));
-    if health.read_only.is_none()
-        && let Some(why) = book.take_healed()
-    {
-        // Or it began and ended between two looks.
-        unwritten
-            .entry(DegradedMode::JournalReadOnly)
-            .or_insert(why);
-    }
-    for (mode, detail) in modes_of(health, shown) {
-        if detail.is_none()
-            && let Some(missed) = unwritten.remove(&mode)
-        {
-            show(book, mode, Some(missed), true);
-        }
-        let follow = mode != DegradedMode::DiskFull;
-        if !show(book, mode, detail.clone(), follow)
-            && let Some(detail) = detail
-        {
-            unwritten.entry(mode).or_insert(detail);
+/// Modes that are on and may not be written down: a journal that can't be written can't say so.
+pub(super) fn unwritten(book: &Ledger) -> BTreeMap<DegradedMode, String> {
+    let modes = modes_of(&book.health(), shows_full(book)).into_iter();
+    modes.filter_map(|(mode, on)| Some((mode, on?))).collect()
+}
+
+fn shows_full(book: &Ledger) -> bool {
+    book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull))
+}
+
+fn show_health(book: &Ledger, health: &Health, lacks_space: bool) {
+    for (mode, detail) in modes_of(health, shows_full(book)) {
+        let full = mode == DegradedMode::DiskFull;
+        // That there is room for the journal says nothing of what somebody else needs.
+        if !(full && detail.is_none() && lacks_space) {
+            show(book, mode, detail, !full);
         }
     }
 }
 
-/// Enters or leaves a mode. A changed detail is written again only where `follow`. False if it
-/// could not be written down.
-pub(super) fn show(
-    book: &Ledger,
-    mode: DegradedMode,
-    detail: Option<String>,
-    follow: bool,
-) -> bool {
+/// What the journal couldn't say of itself it says afterwards.
+fn note_unwritable(book: &Ledger, unwritable: &mut Option<String>, health: &Health) {
+    if health.read_only.is_some() {
+        unwritable.clone_from(&health.read_only);
+        return;
+    }
+    // It may have begun and ended between two looks.
+    let healed = book.take_healed();
+    if let Some(why) = unwritable.take().or(healed) {
+        // show_health finds that it is over, and leaves it.
+        show(book, DegradedMode::JournalReadOnly, Some(why), false);
+    }
+}
+
+/// Enters or leaves a mode. A changed detail is written again only where `follow`.
+pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, follow: bool) {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },
@@ -122,11 +127,9 @@ pub(super) fn show(
             Event::DegradedEntered { mode, detail }
         }
         (Some(_), None) => Event::DegradedLeft { mode },
-        _ => return true,
+        _ => return,
     };
-    let written = book.record(event);
-    if let Err(error) = &written {
-        tracing::warn!(%mode, why = one_line(error), "a degraded mode could not be written down");
+    if let Err(error) = book.record(event) {
+        tracing::warn!(%mode, why = one_line(&error), "a degraded mode could not be written down");
     }
-    written.is_ok()
 }

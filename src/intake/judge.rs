@@ -215,6 +215,9 @@ fn create(
             event: Box::new(event),
         };
     }
+    if equal && record.doubt.is_some() {
+        return settle(record, source);
+    }
     if equal {
         return Judgement::Unchanged {
             why: format!("{instance} runs by this very definition"),
@@ -241,6 +244,15 @@ fn ended(fold: &Fold, record: &InstanceRecord, equal: bool) -> bool {
     record.completed() && (fold.acknowledged(&record.uid) || !equal)
 }
 
+/// It says what is known already, of an instance in doubt: now it is known to be so.
+fn settle(record: &InstanceRecord, source: Source) -> Judgement {
+    let uid = record.uid.clone();
+    Judgement::Accept {
+        uid: uid.clone(),
+        event: Box::new(Event::Settled { uid, source }),
+    }
+}
+
 fn destroy(source: Source, force: bool, live: Option<&InstanceRecord>) -> Judgement {
     let Some(record) = live else {
         return Judgement::NotFound;
@@ -254,7 +266,11 @@ fn destroy(source: Source, force: bool, live: Option<&InstanceRecord>) -> Judgem
     }
     if record.desired == Desired::Gone && record.queued.is_none() {
         // The scheduler's own word allows the state Destroying, whoever began it.
-        if record.destroyed_by == Some(source) || source != Source::Scheduler {
+        let told = record.destroyed_by == Some(source) || source != Source::Scheduler;
+        if told && record.doubt.is_some() {
+            return settle(record, source);
+        }
+        if told {
             return Judgement::Unchanged {
                 why: format!("{instance} is being destroyed"),
             };

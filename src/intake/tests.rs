@@ -515,3 +515,81 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_instruction_that_says_what_is_known_settles_an_instance_in_doubt() {
+    let door = Door::new();
+    let uid = accepted(door.create("web", Source::Scheduler, web()));
+    let doubt = || {
+        door.record(Event::Doubted {
+            uids: vec![uid.clone()],
+            why: "line 7 is lost".to_owned(),
+        });
+        assert_eq!(door.fold(|f| f.doubted().count()), 1);
+    };
+    let settled = || door.fold(|f| f.doubted().count() == 0);
+    doubt();
+    assert_eq!(
+        accepted(door.create("web", Source::Scheduler, web())),
+        uid,
+        "the same definition is an instruction, too"
+    );
+    assert!(settled());
+    assert_eq!(door.fold(|f| f.instances[&uid].generation), 1);
+    doubt();
+    accepted(door.create("web", Source::Scheduler, other()));
+    assert!(settled());
+    doubt();
+    accepted(door.submit(&Instruction::destroy("web", Source::Scheduler)));
+    assert!(settled());
+    doubt();
+    accepted(door.submit(&Instruction::destroy("web", Source::Scheduler)));
+    assert!(settled());
+    assert_eq!(door.fold(|f| f.instances[&uid].desired), Desired::Gone);
+}
+
+#[test]
+fn what_is_unclaimed_goes_by_a_delete_or_a_create_of_its_id_and_by_nothing_else() {
+    let door = Door::new();
+    let mark = |instance: &str| Unclaimed {
+        instance: Some(instance.parse().unwrap()),
+        containers: Vec::new(),
+    };
+    let (web, db, known) = (uid(901), uid(902), uid(903));
+    let seen = [(web.clone(), mark("web")), (db.clone(), mark("db"))];
+    door.intake.set_unclaimed(seen.into());
+    let disowned = || door.fold(|f| f.node.disowned.keys().cloned().collect::<Vec<_>>());
+    door.submit(&Instruction::destroy("web", Source::Scheduler));
+    accepted(door.create("other", Source::Scheduler, self::web()));
+    assert_eq!(disowned(), vec![], "nobody has named it");
+    let begun = accepted(door.create("web", Source::Scheduler, self::web()));
+    assert_eq!(disowned(), std::slice::from_ref(&web));
+    let (before, after) = door.fold(|f| {
+        let gone = &f.node.disowned[&web];
+        assert_eq!(gone.instance.as_ref().unwrap().as_str(), "web");
+        (gone.seq, f.instances[&begun].instructed_seq)
+    });
+    assert!(before < after, "first what was there goes");
+    assert!(block(door.intake.disown(&db, Source::Operator)).unwrap());
+    assert!(!block(door.intake.disown(&db, Source::Operator)).unwrap());
+    assert!(!block(door.intake.disown(&known, Source::Operator)).unwrap());
+    assert_eq!(disowned(), [web.clone(), db.clone()]);
+    door.record(Event::Removed { uid: db });
+    assert_eq!(disowned(), [web]);
+}
+
+#[test]
+fn what_is_so_already_is_told_only_once_it_is_durable() {
+    let door = Door::new();
+    let create = Instruction::create("web-1", Source::Scheduler, web());
+    let (_, first) = door.intake.take(&create).unwrap();
+    let (verdict, second) = door.intake.take(&create).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert!(first.is_some());
+    assert_eq!(second, first, "its OK waits for the line that made it so");
+    let destroy = Instruction::destroy("web-1", Source::Scheduler);
+    let (_, first) = door.intake.take(&destroy).unwrap();
+    let (verdict, second) = door.intake.take(&destroy).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first.is_some(), second), (true, first));
+}

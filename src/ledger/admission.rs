@@ -41,6 +41,9 @@ pub fn admission(event: &Event) -> Admission {
         | Event::DaemonStopped {}
         | Event::NodeStopping {}
         | Event::Drained {}
+        | Event::Doubted { .. }
+        | Event::Settled { .. }
+        | Event::Disowned { .. }
         | Event::DegradedEntered { .. }
         | Event::DegradedLeft { .. } => Admission::Always,
         Event::Refused {

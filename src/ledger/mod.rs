@@ -19,6 +19,7 @@
 mod admission;
 mod belief;
 mod core;
+mod doubt;
 pub mod lock;
 pub mod offline;
 mod open;
@@ -36,12 +37,13 @@ use tokio::sync::watch;
 use self::core::{Core, Shared};
 pub use self::{
     admission::{Admission, admission},
+    doubt::{Doubt, doubt},
     lock::{DirLock, LockError},
     opening::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
 };
 use crate::{
     book::{Book, BookError, Recorded},
-    journal::{DiskCounts, Identity},
+    journal::{Damage, DiskCounts, Identity},
     model::{
         fold::Fold,
         ids::Seq,
@@ -195,6 +197,17 @@ impl Ledger {
     /// Takes a snapshot soon, and removes what need not be kept any more.
     pub fn snapshot_soon(&self) {
         self.shared.snapshot_soon();
+    }
+
+    /// Takes a snapshot of what is durable, here and now. Blocks for some fsyncs.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn snapshot_now(&self) -> std::io::Result<()> {
+        let gate = self.shared.gate();
+        let done = syncer::snapshot(&self.shared, self.core());
+        drop(gate);
+        done
     }
 
     /// The orderly end: everything written is made durable, the store flushed and synced, the

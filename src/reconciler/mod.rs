@@ -30,7 +30,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{context::Context, survey::plans};
+pub use self::{
+    context::Context,
+    survey::{look_first, plans},
+};
 use self::{
     queue::{Queue, Ready},
     turn::{TurnEnd, run_turn},

@@ -6,7 +6,7 @@
 //!                  ▲ goes first on every turn                 placements, node, instances, silence
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -113,9 +113,6 @@ pub(super) struct Agenda<S: Samples> {
     trouble: Trouble,
 }
 
-/// An outbox holds at most so many states of one instance.
-const OUTBOX_ENTRIES: usize = 64;
-
 /// The beginning of `pending` that may go in one stream: TERMINATED goes alone.
 fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
     let end = match pending.iter().position(Report::is_last) {
@@ -186,9 +183,23 @@ impl<S: Samples> Agenda<S> {
 
     fn states(&self, now: Instant, outbox: &impl Outbox) -> Option<Vec<Report>> {
         // What is set aside must not fill the batch.
-        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES;
+        let room = if self.trouble.is_over() {
+            self.pace.batch
+        } else {
+            usize::MAX
+        };
         let mut pending = outbox.batch(room);
-        pending.retain(|report| !self.trouble.is_aside(&report.uid, now));
+        // To the scheduler an id is one thing, whichever incarnation has it: a former one's
+        // TERMINATED that arrives after the next one's states would end that one.
+        let mut aside = BTreeSet::new();
+        pending.retain(|report| {
+            let waits = aside.contains(&report.instance);
+            if !waits && self.trouble.is_aside(&report.uid, now) {
+                aside.insert(report.instance.clone());
+                return false;
+            }
+            !waits
+        });
         pending.retain(|report| {
             !self
                 .acknowledged

@@ -118,6 +118,14 @@ fn narrate_rest(event: &Event) -> String {
             "image {image} can't be had: {message}{}",
             retried(*retryable)
         ),
+        Event::Settled { source, .. } => format!(
+            "{} said that it shall be as is known: it is in doubt no longer",
+            who(*source)
+        ),
+        Event::Disowned { source, .. } => format!(
+            "{} told it to go; nothing is known of it but its mark",
+            who(*source)
+        ),
         Event::Removed { .. } => "nothing of it is left on the node".to_owned(),
         Event::Acknowledged { through, .. } => {
             format!("the scheduler has its states up to line {through}")
@@ -140,6 +148,10 @@ fn narrate_node(event: &Event) -> String {
         Event::NodeStopping {} => "the node is going down".to_owned(),
         Event::Drained {} => "the node was drained: instances are stopped".to_owned(),
         Event::Uncordoned {} => "the node was uncordoned: instances run again".to_owned(),
+        Event::Doubted { uids, why } => match uids.len() {
+            1 => format!("1 instance is in doubt: {why}"),
+            n => format!("{n} instances are in doubt: {why}"),
+        },
         Event::DegradedEntered { mode, detail } => format!("{mode} began: {detail}"),
         Event::DegradedLeft { mode } => format!("{mode} is over"),
         other => other.kind().replace('_', " "),

@@ -5,6 +5,7 @@
 //! [`Piece`]s that changed, which the store keeps. Must never happen here: failing. No line, in
 //! whatever order, makes the fold fail; what makes no sense marks its instance uncertain.
 
+mod doubt;
 mod node;
 mod outbox;
 mod piece;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    node::{NodeRecord, RefusedInstruction, Tombstone},
+    node::{Disowned, NodeRecord, RefusedInstruction, Tombstone},
     outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},
     record::{
@@ -93,6 +94,9 @@ impl Fold {
                 }
             }
         }
+        if let Event::Doubted { uids, why } = &line.event {
+            changed.extend(self.doubt(uids, why));
+        }
         if let Some(uid) = line.event.uid() {
             self.apply_to_instance(uid, line, &mut changed);
         }
@@ -124,6 +128,7 @@ impl Fold {
                 record.last_seq = line.seq;
                 if event.is_instruction() {
                     record.instructed_seq = line.seq;
+                    record.doubt = None;
                 }
                 if let Event::Accepted { instance, .. } = event
                     && self.tombstones.remove(instance).is_some()

@@ -183,6 +183,10 @@ pub struct InstanceRecord {
     /// A line about it made no sense after the lines before: look before deciding.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+    /// Lines about it may be lost: which, in a sentence. It is neither started nor stopped until
+    /// an instruction names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
     /// Seq of the last line that an instruction about it came to: nothing is done before that is
     /// durable.
     #[serde(default)]

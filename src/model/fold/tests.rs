@@ -703,3 +703,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_was_to_go_down_and_did_not_is_not_taken_for_one_that_did() {
+    let mut pen = Pen::default();
+    pen.write(Event::NodeStopping {});
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
+    // Only the daemon, or the userspace around it, was started anew.
+    let started = |pid| Event::DaemonStarted {
+        version: "1".to_owned(),
+        pid,
+    };
+    pen.write(started(2));
+    assert_eq!(pen.fold.node.stopping_boot, None);
+    pen.write(Event::NodeStopping {});
+    pen.write_at(moment_in("boot-2", 10), Event::Boot {});
+    pen.write_at(moment_in("boot-2", 11), started(3));
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
+}

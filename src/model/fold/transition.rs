@@ -58,6 +58,7 @@ pub(super) fn begin(
         images: std::collections::BTreeMap::new(),
         reported: None,
         uncertain: false,
+        doubt: None,
         instructed_seq: 0,
         last_seq: 0,
     })

@@ -421,3 +421,36 @@ fn one_instance_that_is_always_refused_does_not_silence_the_others() {
         "{said:?}"
     );
 }
+
+#[test]
+fn the_next_incarnation_of_an_id_waits_for_a_former_one_that_is_set_aside() {
+    let former = report(1, 1, State::Terminated);
+    let next = Report {
+        uid: Uid::from_entropy(2),
+        ..report(1, 2, State::Creating)
+    };
+    let mut bench = Bench::new(
+        vec![former.clone(), next, report(3, 3, State::Running)],
+        Vec::new(),
+    );
+    let mut said = Vec::new();
+    while let Turn::Send(batch) = bench.turn() {
+        if batch.uids().contains(&former.uid) {
+            bench.agenda.refused(&batch, bench.now);
+            continue;
+        }
+        if let Batch::States(reports) = &batch {
+            said.extend(reports.iter().map(|r| r.instance.to_string()));
+            bench.outbox.acknowledge(reports);
+        }
+        bench.agenda.sent(batch, bench.now);
+    }
+    assert_eq!(
+        said,
+        ["i3"],
+        "others are heard, i1 in its order or not at all"
+    );
+    bench.now += crate::reporter::trouble::ASIDE;
+    let said = bench.drain();
+    assert_eq!(said[..2], ["states i1:Terminated", "states i1:Creating"]);
+}
