@@ -48,7 +48,7 @@ use support::{
 fn proof(promise: &'static str) -> Proof {
     Proof::of(
         promise,
-        "the daemon on an ext4 of 96 MiB: filled by a container, in a pull, in an unpack, in the \
+        "the daemon on a small ext4: filled by a container, in a pull, in an unpack, in the \
          journal and the store, and before a start; syncs that fail, by strace",
     )
 }
@@ -67,6 +67,7 @@ fn s12_a_disk_that_a_container_fills_kills_nothing_and_heals_by_itself() {
     let fills = r#"trap "exit 0" TERM; cat /dev/zero > /filled; sleep 1000000 & wait"#;
     node.daemon.apply(&node.daemon.definition("fills", fills));
     node.until_mode("DiskFull", true);
+    node.until_entered("DiskFull");
     node.daemon.wait("a disk that is full", |_| {
         (node.free() < 1 << 20).then_some(())
     });
@@ -91,6 +92,7 @@ fn s12_a_disk_that_a_container_fills_kills_nothing_and_heals_by_itself() {
         node.daemon.start();
         proof.one("starts on a full disk");
         node.until_mode("DiskFull", true);
+        node.until_entered("DiskFull");
         assert!(
             !node.modes().contains("JournalReadOnly"),
             "{:?}",
@@ -115,7 +117,7 @@ fn s12_a_disk_that_a_container_fills_kills_nothing_and_heals_by_itself() {
 fn s12_a_pull_and_an_unpack_that_fill_the_disk_are_tried_again_once_there_is_room() {
     let mut proof =
         proof("a pull or an unpack that fills the disk is tried again once there is room");
-    let node = Node::on(96);
+    let node = Node::on(160);
     node.runs("stays", SERVES);
     let before = node.daemon.pids();
     let noise: Vec<u8> = (0_u64..1_500_000)
@@ -146,6 +148,7 @@ fn s12_a_pull_and_an_unpack_that_fill_the_disk_are_tried_again_once_there_is_roo
         ));
     }
     node.until_mode("DiskFull", true);
+    node.until_entered("DiskFull");
     assert_eq!(node.daemon.pids(), before);
     node.make_room();
     node.until_mode("DiskFull", false);
@@ -202,7 +205,9 @@ async fn s12_a_journal_and_a_store_without_space_refuse_creates_on_the_wire_and_
     let refused = refused.expect("the reserve runs low");
     assert!(refused.err.contains("the disk is full"), "{refused:?}");
     node.until_mode("DiskFull", true);
+    node.until_entered("DiskFull");
     node.until_mode("StoreOff", true);
+    node.until_entered("StoreOff");
     proof.one("DiskFull entered, shown and left: in the journal");
     proof.one("StoreOff entered, shown and left: in the store");
 

@@ -166,23 +166,31 @@ impl Node {
         );
     }
 
-    /// The journal has the mode's beginning, and after it its end.
+    /// Waits until the journal has the mode's beginning: `status` is faster.
+    pub fn until_entered(&self, mode: &str) {
+        self.daemon
+            .wait(&format!("{mode} to be written down"), |d| {
+                place(d, "entered", mode)
+            });
+    }
+
+    /// Waits until the journal has the mode's beginning, and after it its end.
     pub fn was_entered_and_left(&self, mode: &str) {
-        let lines = self.daemon.lines();
-        let at = |kind: &str| {
-            lines
-                .iter()
-                .rposition(|line| line["kind"] == kind && line["mode"] == mode)
-        };
-        let (entered, left) = (at("degraded_entered"), at("degraded_left"));
-        assert!(
-            entered.is_some() && left > entered,
-            "{mode}: {entered:?} {left:?}"
-        );
+        self.daemon
+            .wait(&format!("{mode} to be written down as over"), |d| {
+                (place(d, "left", mode)? > place(d, "entered", mode)?).then_some(())
+            });
     }
 
     /// `state verify` finds nothing.
     pub fn is_sound(&self) {
         self.daemon.ok(&["state", "verify"]);
     }
+}
+
+/// Where the journal has the last beginning or end of a mode.
+fn place(daemon: &Daemon, what: &str, mode: &str) -> Option<usize> {
+    let kind = format!("degraded_{what}");
+    let is = |line: &Value| line["kind"] == kind && line["mode"] == mode;
+    daemon.lines().iter().rposition(is)
 }
