@@ -39,16 +39,23 @@ end_processes() {
 
 sweep_dir() {
     local dir=$1 journal state run
+    # A test may have died while it kept a disk still; whoever writes to it can't even be killed.
+    awk -v a="$dir/" 'index($5, a) == 1 && / - ext4 / { print $5 }' /proc/self/mountinfo |
+        while read -r mount; do fsfreeze --unfreeze "$(printf '%b' "$mount")" 2>/dev/null; done
     end_processes "$dir"
     # Every state dir in it has a journal/ or pods/; the run dir is looked for beside it.
     while read -r state; do
-        for run in "$state/run" "$(dirname "$state")"/{run,.run} "$state"; do
+        for run in "$state/run" "$(dirname "$state")"/{run,.run} "$dir/run" "$state"; do
             [ -d "$run" ] && tools/teardown.sh "$state" "$run"
         done
     done < <(find "$dir" -maxdepth 4 -type d \( -name journal -o -name pods \) \
         -printf '%h\n' 2>/dev/null | sort -u)
     awk -v a="$dir/" 'index($5, a) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
         while read -r mount; do umount -l "$(printf '%b' "$mount")"; done
+    # A loop device goes with its mount; this is one that was never mounted, or is by others.
+    losetup --list --noheadings --raw --output NAME,BACK-FILE 2>/dev/null |
+        awk -v a="$dir/" 'index($2, a) == 1 { print $1 }' |
+        while read -r device; do losetup -d "$device" 2>/dev/null; done
     rm -rf --one-file-system "$dir" && printf 'sweep: removed %s\n' "$dir"
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Core {
     pub(super) durable_fold: Fold,
     /// The lines between the two.
     pub(super) pending: VecDeque<Line>,
-    /// What the store hasn't got yet.
+    /// What the store hasn't got yet of what is durable.
     pub(super) dirty: BTreeSet<Piece>,
     pub(super) all_dirty: bool,
     /// The seq that the store was last given.
@@ -137,8 +137,10 @@ impl Shared {
         let all = want == Want::All || core.all_dirty;
         let dirty = std::mem::take(&mut core.dirty);
         core.all_dirty = false;
-        // A line that changes nothing is applied, too: somebody may wait for that.
-        let seq = core.fold.seq;
+        // What is durable, no more: a store that knew lines which a power cut then takes would
+        // speak of damage where nobody was promised anything. (A line that changes nothing is
+        // applied, too: somebody may wait for that.)
+        let seq = core.durable_fold.seq;
         let former = std::mem::replace(&mut core.offered, seq);
         if !all && dirty.is_empty() && former == seq {
             return None;
@@ -146,14 +148,14 @@ impl Shared {
         let identity = core.writer.identity();
         let owner = (identity.node.to_string(), identity.journal.clone());
         let pieces = if all {
-            let pieces = core.fold.pieces().into_iter();
+            let pieces = core.durable_fold.pieces().into_iter();
             pieces
                 .map(|(p, text)| (p.to_string(), Some(text)))
                 .collect()
         } else {
             let pieces = dirty.into_iter();
             pieces
-                .map(|p| (p.to_string(), core.fold.piece(&p)))
+                .map(|p| (p.to_string(), core.durable_fold.piece(&p)))
                 .collect()
         };
         Some(Changes {
@@ -228,7 +230,6 @@ impl Shared {
         if full {
             self.work.notify_all();
         }
-        self.wake_store();
     }
 
     fn write(&self, event: Event) -> Result<Recorded, BookError> {
@@ -348,7 +349,7 @@ impl Shared {
 impl Core {
     /// Folds a line that was written.
     pub(super) fn take(&mut self, line: Line) {
-        self.dirty.extend(self.fold.apply(&line));
+        self.fold.apply(&line);
         self.pending.push_back(line);
     }
 

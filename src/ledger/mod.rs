@@ -1,14 +1,15 @@
 //! The ledger: journal, fold and store behind one value.
 //!
 //! Why: "recorded" has to mean the same for everybody. Owns: the order of things (a line is
-//! written, then folded, then given to the store), receipts, what is admitted on a full disk,
-//! and what a start makes of what it finds. In: events. Out: [`Recorded`], looks at the
-//! [`Fold`]. Must never happen here: a receipt for what is not durable, or a wait for the store
+//! written and folded, then durable, then given to the store), receipts, what is admitted on a
+//! full disk, and what a start makes of what it finds. In: events. Out: [`Recorded`], looks at
+//! the [`Fold`]. Must never happen here: a receipt for what is not durable, or a wait for the store
 //! by anybody who doesn't ask for it.
 //!
 //! *Written* ([`Book::record`] returned): the line is in the kernel and survives SIGKILL.
 //! *Durable* ([`Book::durable`] returned `Ok`): it survives a power cut. *Stored*
-//! ([`Book::stored`] returned): sled has it, or is off.
+//! ([`Book::stored`] returned): durable, and sled has it, or is off. Sled is given nothing that
+//! isn't durable: so it is never ahead of a journal whose disk kept its word.
 //!
 //! When an fdatasync fails, nothing of that file after the last one that returned counts any
 //! more: those lines are *withdrawn*, their receipts fail, the fold is that of the durable lines
@@ -219,6 +220,10 @@ impl Book for Ledger {
     }
 
     async fn stored(&self, seq: Seq) {
+        // The store is given what is durable.
+        if self.durable(seq).await.is_err() {
+            return;
+        }
         if let Some(mut state) = self.shared.store_state() {
             state
                 .wait_for(|s| s.applied >= seq || s.off.is_some())

@@ -95,7 +95,6 @@ impl Shared {
                 tracing::warn!(%error, "an ended segment's space can't be given back");
             }
         }
-        self.wake_store();
         Ok(())
     }
 
@@ -109,10 +108,12 @@ impl Shared {
         let durable = core.writer.synced().seq;
         while core.pending.front().is_some_and(|l| l.seq <= durable) {
             if let Some(line) = core.pending.pop_front() {
-                core.durable_fold.apply(&line);
+                let changed = core.durable_fold.apply(&line);
+                core.dirty.extend(changed);
             }
         }
         self.progress.send_modify(|p| p.durable = durable);
+        self.wake_store();
     }
 
     /// A sync failed: what isn't durable is withdrawn. Needs the gate.
@@ -127,15 +128,12 @@ impl Shared {
         // one ends, a snapshot or store that claims to know those lines would make damage of
         // what may be left of them.
         core.fold = core.durable_fold.clone();
-        core.dirty.clear();
-        core.all_dirty = true;
         // First the lapse: who learns that a line is withdrawn shall find it counted.
         self.lapses.send_modify(|n| *n += 1);
         self.progress.send_modify(|p| {
             Arc::make_mut(&mut p.withdrawn).push(range);
             p.why = error.to_string().into();
         });
-        self.wake_store();
     }
 
     /// Makes everything that is written durable, here and now.

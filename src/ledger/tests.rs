@@ -195,7 +195,9 @@ fn nothing_is_synced_unless_somebody_waits() {
     for n in 0..10 {
         ledger.record(accepted(n)).unwrap();
     }
-    block(ledger.stored(ledger.read(|f| f.seq)));
+    let mut written = ledger.written();
+    let last = ledger.read(|f| f.seq);
+    block(written.wait_for(|seq| *seq == last)).unwrap();
     let after = ledger.counters();
     assert_eq!(after.fdatasyncs, before.fdatasyncs);
     assert_eq!(after.dir_fsyncs, before.dir_fsyncs);

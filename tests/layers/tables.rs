@@ -130,6 +130,10 @@ pub(crate) const SLEEPS: &[(&str, &str)] = &[
         "the waits with a bound themselves, on a daemon that is another process",
     ),
     (
+        "tests/cuts/cut.rs",
+        "the wait with a bound itself, on a load that is another process",
+    ),
+    (
         "tests/support/strace.rs",
         "a wait with a bound for strace, which is another process",
     ),

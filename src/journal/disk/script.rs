@@ -15,11 +15,24 @@ struct Fault {
     errno: i32,
 }
 
-#[derive(Debug, Default)]
+/// Is told of each operation before it is done, on the thread that does it.
+pub type Observer = Arc<dyn Fn(Op) + Send + Sync>;
+
+#[derive(Default)]
 struct State {
     faults: Vec<Fault>,
     torn: Option<usize>,
     asked: Vec<Op>,
+    observer: Option<Observer>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("faults", &self.faults)
+            .field("torn", &self.torn)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is to go wrong, and what was asked. A clone is the same script.
@@ -46,6 +59,11 @@ impl Script {
         self.state().torn = Some(bytes);
     }
 
+    /// From now on this one is told of every operation, in place of the list of [`Self::asked`].
+    pub fn observe(&self, observer: Observer) {
+        self.state().observer = Some(observer);
+    }
+
     /// Nothing fails any more.
     pub fn heal(&self) {
         let mut state = self.state();
@@ -64,8 +82,14 @@ impl Script {
     }
 
     pub(super) fn gate(&self, op: Op) -> io::Result<()> {
+        let observer = self.state().observer.clone();
+        if let Some(tell) = &observer {
+            tell(op);
+        }
         let mut state = self.state();
-        state.asked.push(op);
+        if observer.is_none() {
+            state.asked.push(op);
+        }
         for fault in state.faults.iter_mut().filter(|f| f.op == op) {
             if fault.skip > 0 {
                 fault.skip -= 1;

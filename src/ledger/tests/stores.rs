@@ -321,3 +321,23 @@ fn long_pieces_are_kept_in_chunks_and_shrink_again() {
     assert!(matches!(opening.store, StoreOpening::Loaded { .. }));
     assert_eq!(before[1..], pieces(&ledger)[1..]);
 }
+
+#[test]
+fn the_store_is_given_nothing_that_is_not_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    let kept = ledger.record(accepted(1)).unwrap().seq;
+    block(ledger.stored(kept));
+    ledger.record(accepted(2)).unwrap();
+    // The store is asked to take everything there is for it.
+    ledger.shared.close_store();
+    drop(ledger);
+    let content = content::read(&sled_at(dir.path())).unwrap();
+    assert_eq!(content.applied, kept);
+    assert!(
+        content
+            .pieces
+            .iter()
+            .all(|(_, text)| !text.contains("web-2"))
+    );
+}
