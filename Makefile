@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run demo test prove lint doc bench clean-run sweep
+.PHONY: help setup build release run demo test prove replay lint doc bench clean-run sweep
 MAKEFLAGS += --no-print-directory
 
 # One set of features for every goal, so that run, demo and test share one build. The debug
@@ -50,6 +50,9 @@ test: ## everything that CI checks: set-up, lint, docs, and every test, on real 
 
 prove: ## the long form of every proof, about an hour; writes docs/reliability.md from the runs
 	@MAKE_GOAL=prove tools/prove.sh
+
+replay: ## SEED=n: the whole story of one random walk of tests/simulation.rs
+	@RIKLET_SEED=$(SEED) cargo test --quiet $(FEATURES) --test simulation replayed_story -- --nocapture
 
 bench: ## starts, restarts, memory and idle cost of a release build, beside a bare loop of runc
 	@tools/setup.sh run

@@ -5,13 +5,16 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
-mod ground;
+pub(crate) mod ground;
+mod history;
 mod hold;
 mod images;
 mod inbox;
-mod outbox;
+pub(crate) mod outbox;
 mod samples;
-mod tend;
+pub(crate) mod tend;
+mod underway;
+mod wounds;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +26,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
-use self::{desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples};
+use self::{
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples,
+    wounds::Wounds,
+};
 use crate::{
     api::{self, Desk, Socket},
     book::{Book, BookError},
@@ -33,7 +39,8 @@ use crate::{
     intake::Intake,
     ledger::{Ledger, OpenError},
     model::{ids::Uid, line::Event},
-    reconciler::{Context, Reconciler, Wake, Waker},
+    node::Node,
+    reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
 };
@@ -83,7 +90,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signal)?;
     let ground = ground::prepare(&config).await?;
-    let agent = Agent::start(&config, ground)?;
+    let agent = Agent::start(&config, ground).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM"),
         _ = interrupt.recv() => tracing::info!("SIGINT"),
@@ -110,53 +117,51 @@ struct Stop {
 }
 
 impl Agent {
-    fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
+    async fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
         let book = ground.ledger.clone();
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
-        let context = Context::new(
-            Arc::clone(&ground.node),
-            book.clone(),
-            Arc::clone(&intake),
-            operations(),
-        );
+        let node = Arc::clone(&ground.node);
+        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
-        let context = reconciler.context();
+        let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
 
+        // Before any instruction: a create may be meant for what is unclaimed.
+        reconciler::look_first(&runtime).await;
+
         let stop = Stop::default();
-        let inbox = Arc::new(Inbox::new(Arc::clone(&intake), waker.clone()));
+        let wounds = Arc::new(Wounds::of(&ground.opening));
+        let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
-        let (link, session) = start_session(
-            config,
-            &book,
-            Arc::clone(&inbox),
-            samples,
-            &waker,
-            stop.link.clone(),
-        );
+        let (to, end) = (Arc::clone(&inbox), stop.link.clone());
+        let (link, session) = start_session(config, &book, to, samples, &waker, end);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
-            context,
+            context: Arc::clone(&runtime),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
+            wounds: Arc::clone(&wounds),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
         });
-        let hold = config.restore.wait_for_scheduler;
+        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        history::start(&book, &ground.node, &stop.work);
         tokio::spawn(tend::tend(
             book.clone(),
+            lacks_space(&desk.context),
             link,
             inbox,
+            wounds,
             waker,
-            stop.work.clone(),
+            work,
         ));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
@@ -204,6 +209,12 @@ fn say_what_is_not_there_yet(config: &Config) {
         let dir = config.manifests_dir.display();
         tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
+}
+
+/// Asks whether the runtime has failed for lack of space.
+fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool + use<N> {
+    let context = Arc::clone(context);
+    move || context.lacks_space()
 }
 
 /// Answers the command line until it is told to stop.
@@ -304,7 +315,8 @@ fn start_session(
         tls: tls(config),
         ..settings.target
     };
-    let outbox = Arc::new(Outboxes::new(book.clone(), waker.clone()));
+    let outbox = Outboxes::new(book.clone(), waker.clone(), inbox.arrivals());
+    let outbox = Arc::new(outbox);
     let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
     (link, Some(tokio::spawn(session.run())))
 }

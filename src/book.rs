@@ -5,6 +5,8 @@
 
 use std::{future::Future, path::PathBuf};
 
+use tokio::sync::watch;
+
 use crate::model::{
     fold::Fold,
     ids::Seq,
@@ -83,12 +85,27 @@ pub trait Book: Clone + Send + Sync + 'static {
         events.into_iter().map(|event| self.record(event)).collect()
     }
 
+    /// Can anything be written now? Where nothing can, nothing is done either: what can't be
+    /// written down is not begun, stopped or removed.
+    ///
+    /// # Errors
+    /// Why not.
+    fn writable(&self) -> Result<(), BookError> {
+        Ok(())
+    }
+
     /// Waits until every line up to `seq` survives a power cut. Those who wait at the same time
     /// share one sync.
     ///
     /// # Errors
     /// The line was withdrawn, or never was.
     fn durable(&self, seq: Seq) -> impl Future<Output = Result<(), BookError>> + Send;
+
+    /// The last durable line's number.
+    fn durable_seq(&self) -> Seq;
+
+    /// The last written line's number, to be watched.
+    fn written(&self) -> watch::Receiver<Seq>;
 
     /// Waits until the store has every line up to `seq` in a committed transaction, or is off.
     fn stored(&self, seq: Seq) -> impl Future<Output = ()> + Send;

@@ -6,14 +6,18 @@
 //! line is durable, or a panic over what came from outside.
 
 mod judge;
+mod unclaimed;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     book::{Book, BookError},
     image::reference::TransportPolicy,
     model::{
-        ids::{InstanceId, Seq, Uid},
+        ids::{InstanceId, Seq, Source, Uid},
         instruction::{Ask, Instruction},
         line::Event,
         state::Reason,
@@ -21,6 +25,7 @@ use crate::{
 };
 
 pub use judge::{Judgement, judge, refuse_for};
+pub use unclaimed::Unclaimed;
 
 /// What became of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,7 @@ pub struct Intake<B> {
     turn: Mutex<()>,
     transports: TransportPolicy,
     draw: fn() -> Uid,
+    unclaimed: Mutex<BTreeMap<Uid, Unclaimed>>,
 }
 
 impl<B: Book> Intake<B> {
@@ -68,6 +74,7 @@ impl<B: Book> Intake<B> {
             turn: Mutex::new(()),
             transports,
             draw,
+            unclaimed: Mutex::default(),
         }
     }
 
@@ -97,7 +104,38 @@ impl<B: Book> Intake<B> {
         let judgement = self
             .book
             .read(|fold| judge(fold, instruction, &self.transports, uid));
+        if let (Judgement::Unchanged { why }, Ok(id)) =
+            (&judgement, judge::instance_id(instruction))
+        {
+            // It is so by an instruction that a power cut might still take back.
+            let seq = self
+                .book
+                .read(|fold| fold.by_instance(&id).map(|r| r.instructed_seq));
+            return Ok((Verdict::Unchanged { why: why.clone() }, seq));
+        }
         self.write(judgement, instruction)
+    }
+
+    /// Drains the node or takes that back. When this returns, it is durable. False: it was so
+    /// already.
+    ///
+    /// # Errors
+    /// It can't be written down, or may not last.
+    pub async fn cordon(&self, drained: bool) -> Result<bool, BookError> {
+        let (is, last) = self.book.read(|fold| (fold.node.drained, fold.seq));
+        if is == drained {
+            // Whoever made it so may still wait for that to be durable.
+            self.book.durable(last).await?;
+            return Ok(false);
+        }
+        let event = if drained {
+            Event::Drained {}
+        } else {
+            Event::Uncordoned {}
+        };
+        let seq = self.book.record(event)?.seq;
+        self.book.durable(seq).await?;
+        Ok(true)
     }
 
     /// Waits until the line is durable and in the store. Many may wait at once: they share one
@@ -179,7 +217,14 @@ impl<B: Book> Intake<B> {
         instruction: &Instruction,
     ) -> Result<(Verdict, Option<Seq>), BookError> {
         match judgement {
-            Judgement::Unchanged { why } => Ok((Verdict::Unchanged { why }, None)),
+            // True only once that is durable which made it so.
+            Judgement::Unchanged { why } => {
+                let seq = self.book.read(|fold| {
+                    let id = judge::instance_id(instruction).ok()?;
+                    Some(fold.by_instance(&id)?.instructed_seq)
+                });
+                Ok((Verdict::Unchanged { why }, seq))
+            }
             Judgement::NotFound => Ok((Verdict::NotFound, None)),
             Judgement::Refuse {
                 uid,
@@ -197,16 +242,40 @@ impl<B: Book> Intake<B> {
                     Some(seq),
                 ))
             }
-            Judgement::Accept { uid, event } => match self.book.record(*event) {
-                Ok(recorded) => Ok((
-                    Verdict::Accepted {
-                        uid,
-                        seq: recorded.seq,
-                    },
-                    Some(recorded.seq),
-                )),
-                Err(error) => Err(error),
-            },
+            Judgement::Accept { uid, event } => {
+                let mut events = self.before(&event);
+                let last = events.len();
+                events.push(*event);
+                match self.book.record_all(events) {
+                    Ok(recorded) => {
+                        let seq = recorded[last].seq;
+                        Ok((Verdict::Accepted { uid, seq }, Some(seq)))
+                    }
+                    Err(error @ BookError::DiskFull { .. })
+                        if instruction.source == Source::Scheduler =>
+                    {
+                        self.refuse_for_space(instruction, error)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The scheduler learns by a state alone what became of its create: one of an id that isn't
+    /// known is refused from what the journal keeps for that, once. What runs goes on running.
+    fn refuse_for_space(
+        &self,
+        instruction: &Instruction,
+        error: BookError,
+    ) -> Result<(Verdict, Option<Seq>), BookError> {
+        let (uid, message) = ((self.draw)(), error.to_string());
+        let judgement = self
+            .book
+            .read(|fold| refuse_for(fold, instruction, uid, Reason::DiskFull, message));
+        match judgement {
+            refusal @ Judgement::Refuse { uid: Some(_), .. } => self.write(refusal, instruction),
+            _ => Err(error),
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::{fmt, future::Future};
 
 use crate::model::{
-    ids::{ContainerId, Uid},
+    ids::{ContainerId, InstanceId, Uid},
     line::{Intent, ProcessId},
     observed::{ObservedInstance, ObservedNode},
     spec::WorkloadSpec,
@@ -177,6 +177,13 @@ pub trait Node: Send + Sync + 'static {
 
     /// Looks at everything that bears this node's mark, by files only: no fork, no write.
     fn observe_all(&self) -> impl Future<Output = Result<ObservedNode, Failure>> + Send;
+
+    /// The instance that what is left of an incarnation names as its own; for one of which
+    /// nothing else is known. None if nothing says so any more.
+    fn instance_of(&self, uid: &Uid) -> impl Future<Output = Option<InstanceId>> + Send {
+        let _ = uid;
+        async { None }
+    }
 
     /// The next hint that something changed. Hints may be spurious and may be lost (a resync
     /// finds what they miss), but come soon. Cancel-safe.

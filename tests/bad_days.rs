@@ -43,7 +43,7 @@ use days::{
     world::World,
 };
 
-/// In this order: a hung call is shown for a minute, so the rows with one come last.
+/// In this order: a hung call is shown for some minutes, so the rows with one come last.
 const TABLE: &[&[Row]] = &[
     definition_rows::ROWS,
     image_rows::ROWS,

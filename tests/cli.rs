@@ -23,7 +23,8 @@ use riklet::{
     },
     testing::builders::{container_id, uid, workload},
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, Secrets, StatusView,
+        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
+        StatusView,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -570,6 +571,10 @@ impl Desk for Books {
             drained: false,
             already: true,
         })
+    }
+
+    async fn repair(&self, _: bool) -> Result<RepairView, DeskError> {
+        Ok(self.ledger.read(|fold| view::repair(fold, &live())))
     }
 }
 

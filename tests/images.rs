@@ -9,6 +9,8 @@
 
 mod support {
     pub mod image;
+    #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
+    pub mod proof;
     pub mod registry;
 }
 
@@ -33,6 +35,7 @@ use riklet::{
 };
 use support::{
     image::Image,
+    proof::Proof,
     registry::{Registry, StallingRegistry, Trickle, dead_address, wait_for},
 };
 use tokio::{runtime::Runtime, time::timeout};
@@ -345,9 +348,8 @@ fn a_program_that_is_missing_is_said_to_be() {
     ground.nothing_at_work();
 }
 
-/// S26.
 #[test]
-fn a_stalled_pull_is_killed_at_its_limit_and_leaves_nothing() {
+fn s26_a_stalled_pull_is_killed_at_its_limit_and_leaves_nothing() {
     for trickle in [Trickle::Layers, Trickle::Manifest] {
         let ground = Ground::new();
         let layout = ground.dir.path().join("layout");
@@ -370,9 +372,8 @@ fn a_stalled_pull_is_killed_at_its_limit_and_leaves_nothing() {
     }
 }
 
-/// S26.
 #[test]
-fn a_pull_ends_when_nobody_waits_for_it_any_more() {
+fn s26_a_pull_ends_when_nobody_waits_for_it_any_more() {
     let ground = Ground::new();
     let layout = ground.dir.path().join("layout");
     Image::marked("a").write(&layout);
@@ -425,9 +426,12 @@ fn a_pull_that_is_too_slow_is_killed_at_its_deadline() {
     ground.nothing_at_work();
 }
 
-/// S28.
 #[test]
-fn ten_parallel_pulls_of_different_tags_are_all_there() {
+fn s28_ten_parallel_pulls_of_different_tags_are_all_there() {
+    let mut proof = Proof::of(
+        "Parallel pulls of one repository are all there",
+        "ten pulls of different tags at once, from a real docker-registry; then again without it",
+    );
     let (ground, registry) = (Ground::new(), Registry::start());
     let marks: Vec<String> = (0..10).map(|n| format!("mark {n}")).collect();
     for (n, mark) in marks.iter().enumerate() {
@@ -456,7 +460,9 @@ fn ten_parallel_pulls_of_different_tags_are_all_there() {
     drop(registry);
     for (tag, mark) in tags.iter().zip(&marks) {
         is_whole(&images, &ground.ensure(&images, tag).unwrap(), mark);
+        proof.one("images whole");
     }
+    proof.conclude("s28_parallel_pulls", &[]);
 }
 
 #[test]
@@ -480,9 +486,9 @@ fn ten_waiters_make_one_pull() {
     assert_eq!(registry.hits("GET", "/manifests/") - before, 2);
 }
 
-/// S27: the pull is given up at each stage.
+/// The pull is given up at each stage.
 #[test]
-fn a_pull_given_up_at_any_stage_leaves_no_image() {
+fn s27_a_pull_given_up_at_any_stage_leaves_no_image() {
     let registry = Registry::start();
     let stages = [
         (
@@ -528,9 +534,66 @@ fn a_pull_given_up_at_any_stage_leaves_no_image() {
     }
 }
 
-/// S27: a blob that a power cut or a bad disk spoilt is fetched again.
+/// skopeo and umoci are killed at each stage, and the daemon lives.
 #[test]
-fn a_bad_blob_is_fetched_again() {
+fn s27_a_killed_skopeo_or_umoci_leaves_no_image_and_the_next_pull_is_whole() {
+    let mut proof = Proof::of(
+        "A partial image is never used: skopeo or umoci die",
+        "SIGKILL to the program before, within and after its work, then a pull with the real one",
+    );
+    let registry = Registry::start();
+    let stages = [
+        ("skopeo", r#"kill -9 $$"#),
+        (
+            "skopeo",
+            r#"case "$*" in *" copy "*) kill -9 $$;; esac; exec $real "$@""#,
+        ),
+        // Its files are there in part: cut to half of what it wrote.
+        (
+            "skopeo",
+            r#"$real "$@" || exit; case "$*" in *" copy "*)
+                for word; do case $word in oci:*) dir=${word#oci:}; dir=${dir%:*};; esac; done
+                echo '{"schemaVersion": 2, "mani' >"$dir/index.json"; kill -9 $$;; esac"#,
+        ),
+        (
+            "skopeo",
+            r#"$real "$@" || exit; case "$*" in *" copy "*) kill -9 $$;; esac"#,
+        ),
+        ("umoci", r#"kill -9 $$"#),
+        (
+            "umoci",
+            r#"mkdir -p "$5/bin"; : > "$5/bin/half"; kill -9 $$"#,
+        ),
+        (
+            "umoci",
+            r#"$real "$@" || exit; rm "$5/bin/busybox"; kill -9 $$"#,
+        ),
+        ("umoci", r#"$real "$@" || exit; kill -9 $$"#),
+    ];
+    for (n, (program, script)) in stages.into_iter().enumerate() {
+        let ground = Ground::new();
+        let (image, mark) = (registry.image(&format!("d{n}:1")), format!("stage {n}"));
+        Image::marked(&mark).push(ground.dir.path(), &image);
+        let mut config = ground.config();
+        let wrapper = ground.wrapper(program, script);
+        match program {
+            "skopeo" => config.skopeo.program = wrapper,
+            _ => config.umoci = wrapper,
+        }
+        let error = ground.ensure(&ground.open(config), &image).unwrap_err();
+        assert_ne!(error.kind(), FailureKind::Permanent, "{script}: {error:?}");
+        ground.nothing_at_work();
+        assert_eq!(ground.claimed(), Vec::<String>::new(), "{script}");
+        let images = ground.images();
+        is_whole(&images, &ground.ensure(&images, &image).unwrap(), &mark);
+        proof.one(format!("kills of {program}"));
+    }
+    proof.conclude("s27_killed_programs", &[]);
+}
+
+/// A blob that a power cut or a bad disk spoilt is fetched again.
+#[test]
+fn s27_a_bad_blob_is_fetched_again() {
     let (ground, registry) = (Ground::new(), Registry::start());
     let images = ground.images();
     Image::marked("a").push(ground.dir.path(), &registry.image("app:1"));
@@ -696,7 +759,7 @@ fn a_collection_takes_only_what_nobody_uses() {
     is_whole(&images, &again, "b");
 }
 
-/// The pull that is killed in [`a_killed_daemon_leaves_no_partial_image`].
+/// The pull that is killed in [`s27_a_killed_daemon_leaves_no_partial_image`].
 #[test]
 #[ignore = "run by another test, as a process of its own"]
 fn child_pulls() {
@@ -807,10 +870,15 @@ impl Kill {
     }
 }
 
-/// S27: SIGKILL to the daemon at each step from the first copied byte to the last rename.
+/// SIGKILL to the daemon at each step from the first copied byte to the last rename.
 /// Afterwards, as a daemon starts: either the whole image or none.
 #[test]
-fn a_killed_daemon_leaves_no_partial_image() {
+fn s27_a_killed_daemon_leaves_no_partial_image() {
+    let mut proof = Proof::of(
+        "A partial image is never used: the daemon dies",
+        "SIGKILL at each step from the first copied byte to the last rename, then a start and the \
+         same pull",
+    );
     let registry = Registry::start();
     let steps = [
         (
@@ -860,5 +928,7 @@ fn a_killed_daemon_leaves_no_partial_image() {
             is_whole(&images, &ReadyImage { digest, snapshot }, &mark);
         }
         is_whole(&images, &ground.ensure(&images, &image).unwrap(), &mark);
+        proof.one("kills of the daemon");
     }
+    proof.conclude("s27_killed_daemon", &[]);
 }

@@ -43,6 +43,8 @@ sweep_dir() {
     awk -v a="$dir/" 'index($5, a) == 1 && / - ext4 / { print $5 }' /proc/self/mountinfo |
         while read -r mount; do fsfreeze --unfreeze "$(printf '%b' "$mount")" 2>/dev/null; done
     end_processes "$dir"
+    # A journal that a test made unwritable.
+    find "$dir" -maxdepth 4 -type d -name journal -exec chattr -f -R -i {} + 2>/dev/null || true
     # Every state dir in it has a journal/ or pods/; the run dir is looked for beside it.
     while read -r state; do
         for run in "$state/run" "$(dirname "$state")"/{run,.run} "$dir/run" "$state"; do

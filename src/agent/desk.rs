@@ -1,6 +1,8 @@
 //! What the daemon does for the command line.
 
 use std::{
+    collections::BTreeMap,
+    error::Error,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -8,24 +10,25 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
-    book::{Book, BookError},
-    intake::{Intake, Verdict},
+    book::Book,
+    intake::{self, Intake, Verdict},
     ledger::Ledger,
     model::{
         definition::{self, Strictness},
-        ids::{ContainerId, Source, Uid},
+        fold::Fold,
+        ids::{Source, Uid},
         instruction::{Ask, Instruction},
-        line::Event,
+        line::DegradedMode,
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
     session::Link,
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, Secrets, StatusView,
-        Unclaimed,
+        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
+        StatusView, Unclaimed,
     },
 };
 
@@ -36,6 +39,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) context: Arc<Context<N, Ledger>>,
     pub(super) waker: Waker,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) wounds: Arc<Wounds>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
     pub(super) node_name: String,
@@ -56,8 +60,19 @@ impl<N: Node> AgentDesk<N> {
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
             notes: self.notes(),
+            modes: self.modes(),
             ..Live::default()
         }
+    }
+
+    /// The modes that the ledger is in now, whether or not that could be written down.
+    fn modes(&self) -> BTreeMap<DegradedMode, String> {
+        let shown = |fold: &Fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull);
+        let modes = modes_of(&self.book.health(), self.book.read(shown));
+        let on = modes
+            .into_iter()
+            .filter_map(|(mode, why)| Some((mode, why?)));
+        on.collect()
     }
 
     /// What else `status` says.
@@ -73,11 +88,11 @@ impl<N: Node> AgentDesk<N> {
     }
 
     fn unclaimed(&self) -> Vec<Unclaimed> {
-        let unclaimed = self.context.unclaimed().into_iter();
-        let view = |(uid, containers): (Uid, Vec<ContainerId>)| Unclaimed {
+        let unclaimed = self.intake.unclaimed().into_iter();
+        let view = |(uid, seen): (Uid, intake::Unclaimed)| Unclaimed {
             uid: uid.to_string(),
-            instance: None,
-            containers: containers.iter().map(ToString::to_string).collect(),
+            instance: seen.instance.map(|instance| instance.to_string()),
+            containers: seen.containers.iter().map(ToString::to_string).collect(),
         };
         unclaimed.map(view).collect()
     }
@@ -127,22 +142,62 @@ impl<N: Node> AgentDesk<N> {
     }
 
     async fn cordon(&self, drained: bool) -> Result<Drained, DeskError> {
-        let already = self.book.read(|fold| fold.node.drained) == drained;
+        let cordoned = self.intake.cordon(drained).await;
+        let already = !cordoned.map_err(|source| DeskError::Failed {
+            tried: "the order could not be written down".to_owned(),
+            source: Box::new(source),
+        })?;
         if !already {
-            let event = if drained {
-                Event::Drained {}
-            } else {
-                Event::Uncordoned {}
-            };
-            let unwritten = |source: BookError| DeskError::Failed {
-                tried: "the order could not be written down".to_owned(),
-                source: Box::new(source),
-            };
-            let recorded = self.book.record(event).map_err(unwritten)?;
-            self.book.durable(recorded.seq).await.map_err(unwritten)?;
             self.waker.wake(Wake::Everything);
         }
         Ok(Drained { drained, already })
+    }
+}
+
+impl<N: Node> AgentDesk<N> {
+    /// What is known holds, and what is damaged is history.
+    async fn accept_damage(&self) -> Result<Vec<Uid>, Box<dyn Error + Send + Sync>> {
+        let settled = self.book.accept_damage().await?;
+        let book = self.book.clone();
+        tokio::task::spawn_blocking(move || book.snapshot_now()).await??;
+        Ok(settled)
+    }
+
+    /// Destroys what is unclaimed, by its uid, the id of one of its containers, or the instance
+    /// that its mark names.
+    async fn delete_unclaimed(
+        &self,
+        text: &str,
+        unknown: view::FindError,
+    ) -> Result<Deleted, DeskError> {
+        let meant = |(uid, seen): &(Uid, intake::Unclaimed)| {
+            let named = seen.instance.as_ref();
+            uid.as_str() == text
+                || named.is_some_and(|id| id.as_str() == text || id.bare() == text)
+                || seen.containers.iter().any(|id| id.to_string() == text)
+        };
+        let mut meant: Vec<_> = self.intake.unclaimed().into_iter().filter(meant).collect();
+        let Some((uid, seen)) = meant.pop() else {
+            return Err(unknown.into());
+        };
+        if !meant.is_empty() {
+            let ids = std::iter::once(&uid).chain(meant.iter().map(|(uid, _)| uid));
+            return Err(DeskError::Find(view::FindError::Ambiguous {
+                name: text.to_owned(),
+                ids: ids.map(ToString::to_string).collect(),
+            }));
+        }
+        let disowned = self.intake.disown(&uid, Source::Operator).await;
+        disowned.map_err(|source| DeskError::Failed {
+            tried: format!("the end of {uid} could not be written down"),
+            source: Box::new(source),
+        })?;
+        self.waker.wake(Wake::Instructed(uid.clone()));
+        let instance = seen.instance.map(|instance| instance.to_string());
+        Ok(Deleted {
+            instance: instance.unwrap_or_else(|| uid.to_string()),
+            uid: uid.to_string(),
+        })
     }
 }
 
@@ -185,6 +240,10 @@ impl<N: Node> Desk for AgentDesk<N> {
                 answer.push(instance, plan);
             }
         }
+        self.book.read(|fold| {
+            let records = fold.instances.values();
+            answer.hold(records.filter(|r| only.as_ref().is_none_or(|id| *id == r.instance)));
+        });
         Ok(answer)
     }
 
@@ -236,14 +295,21 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn delete(&self, instance: &str, force: bool) -> Result<Deleted, DeskError> {
-        let (id, known, owner) = self.book.read(|fold| match view::find(fold, instance)? {
+        let found = self.book.read(|fold| match view::find(fold, instance)? {
             Found::Live(record) => Ok((
                 record.instance.clone(),
                 record.uid.to_string(),
                 record.source,
             )),
             Found::Gone(id, _) => Err(view::FindError::NotFound(id.to_string())),
-        })?;
+        });
+        let (id, known, owner) = match found {
+            Ok(found) => found,
+            Err(error @ view::FindError::NotFound(_)) => {
+                return self.delete_unclaimed(instance, error).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let source = match owner {
             Source::Cli => Source::Cli,
             _ => Source::Operator,
@@ -282,5 +348,24 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn uncordon(&self) -> Result<Drained, DeskError> {
         self.cordon(false).await
+    }
+
+    async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {
+        let live = self.live();
+        let mut open = self.book.read(|fold| view::repair(fold, &live));
+        if accept {
+            let settled = self.accept_damage().await;
+            let settled = settled.map_err(|source| DeskError::Failed {
+                tried: "what is known could not be accepted".to_owned(),
+                source,
+            })?;
+            self.wounds.accept();
+            self.wounds.show(&self.book);
+            settled
+                .into_iter()
+                .for_each(|uid| self.waker.wake(Wake::Instructed(uid)));
+            open.accepted = true;
+        }
+        Ok(open)
     }
 }

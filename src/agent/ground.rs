@@ -17,12 +17,14 @@ use crate::{
     book::{Book, BookError},
     clock::{Clock, ClockError},
     config::{Config, Journal},
+    error_chain::one_line,
     image::{Images, ImagesConfig, SkopeoConfig},
     journal::Sizes,
-    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening},
-    model::line::Event,
+    ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, lock},
+    model::{ids::NodeUid, line::Event},
     runtime::{
-        cgroup::Cgroups,
+        bundle::config_json,
+        cgroup::{CgroupError, Cgroups},
         process::{Call, CallError, Spawner},
         real_node::{Deadlines, Programs, RealNode, RealNodeConfig},
         reaper::Reaper,
@@ -85,6 +87,7 @@ pub(super) struct Ground {
     pub(super) spawner: Spawner,
     // Held until everything above has ended.
     _locks: [DirLock; 2],
+    _tree: fs::File,
 }
 
 /// Makes the ground ready.
@@ -95,6 +98,7 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let run_lock = DirLock::take(&config.run_dir).map_err(GroundError::from)?;
     let clock = Clock::system().map_err(GroundError::from)?;
     let (ledger, opening) = Ledger::open(OpenOptions {
+        owner: lock::owner(&config.run_dir).or_else(|| marked_owner(&config.state_dir)),
         sizes: sizes(&config.journal),
         ..OpenOptions::new(&config.state_dir, clock)
     })?;
@@ -104,9 +108,11 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let parent = format!("/riklet-{}", opening.node);
     let cgroups = Cgroups::detect(&parent).map_err(|e| failed(e.into()))?;
     let spawner = Spawner::new(reaper, cgroups.clone());
+    // The locks above are of directories, and those can be copied.
+    let tree = cgroups.claim().map_err(|e| failed(e.into()))?;
     // A child of the dead daemon may still be creating or unpacking.
     let swept = spawner.clear_work(SWEEP_WITHIN).await;
-    swept.map_err(|e| failed(e.into()))?;
+    harmless(swept).map_err(|e| failed(e.into()))?;
     let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
     let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
@@ -117,7 +123,18 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         cgroups,
         spawner,
         _locks: [state_lock, run_lock],
+        _tree: tree,
     })
+}
+
+/// What outlives SIGKILL hangs in the kernel and never gets to run a line of its own again: it
+/// creates and unpacks nothing. That is no reason to leave every container without its daemon.
+fn harmless(swept: Result<(), CgroupError>) -> Result<(), CgroupError> {
+    if let Err(error @ CgroupError::Unkillable { .. }) = &swept {
+        tracing::error!(why = one_line(error), "a former daemon's child hangs");
+        return Ok(());
+    }
+    swept
 }
 
 fn sizes(kept: &Journal) -> Sizes {
@@ -150,12 +167,30 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     make(&config.state_dir, 0o755, "--state-dir")?;
     make(&config.run_dir, 0o755, "--run-dir")?;
     for name in ["journal", "pods", "snapshots", "exits", "logs"] {
-        make(&config.state_dir.join(name), 0o700, "--state-dir")?;
+        make_inside(&config.state_dir.join(name), "--state-dir")?;
     }
     for name in ["runc", "p"] {
-        make(&config.run_dir.join(name), 0o700, "--run-dir")?;
+        make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
     Ok(())
+}
+
+/// Makes one of riklet's own directories. What isn't one and bears its name is set aside, for a
+/// person to look at: it is no reason not to start.
+fn make_inside(path: &Path, flag: &'static str) -> Result<(), GroundError> {
+    if path.symlink_metadata().is_ok() && !path.is_dir() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = (1..).map(|n| path.with_file_name(format!("{name}.bad-{n}")));
+        let free = aside.into_iter().find(|to| to.symlink_metadata().is_err());
+        if let Some(to) = free
+            && let Err(error) = fs::rename(path, &to)
+        {
+            tracing::error!(path = %path.display(), %error, "no directory, and in the way");
+        } else {
+            tracing::error!(path = %path.display(), "it was no directory, and is set aside");
+        }
+    }
+    make(path, 0o700, flag)
 }
 
 /// Makes a directory with its mode, whatever the umask; one that is there gets the mode.
@@ -175,6 +210,21 @@ fn make(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
         path: path.to_owned(),
         flag,
         source,
+    })
+}
+
+/// The node that the marks of a state directory's bundles name.
+fn marked_owner(state_dir: &Path) -> Option<NodeUid> {
+    let inside = |dir: &Path| {
+        let entries = fs::read_dir(dir).ok().into_iter().flatten();
+        entries.filter_map(Result::ok).map(|entry| entry.path())
+    };
+    let mut bundles = inside(&state_dir.join("pods")).flat_map(|pod| inside(&pod));
+    bundles.find_map(|bundle| {
+        let text = fs::read(bundle.join("config.json")).ok()?;
+        config_json::annotation(&text, config_json::NODE)?
+            .parse()
+            .ok()
     })
 }
 
@@ -214,7 +264,7 @@ fn images_config(config: &Config) -> ImagesConfig {
 }
 
 /// Writes down that a daemon has taken over, and what it found.
-pub(super) fn record_start(book: &Ledger, opening: &Opening) -> Result<(), BookError> {
+pub(crate) fn record_start(book: &impl Book, opening: &Opening) -> Result<(), BookError> {
     if opening.boot_changed {
         book.record(Event::Boot {})?;
     }

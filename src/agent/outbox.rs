@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::watch;
 
 use crate::{
     book::Book,
-    ledger::Ledger,
     model::{
         fold::{Fold, Outbox, OutboxEntry},
         ids::{Seq, Uid},
@@ -20,31 +21,80 @@ use crate::{
 };
 
 /// The fold's outboxes.
-pub(super) struct Outboxes {
-    book: Ledger,
+pub(crate) struct Outboxes<B> {
+    book: B,
     waker: Waker,
-    /// Acknowledged by the scheduler, in case that could not be written down.
-    acknowledged: Mutex<BTreeMap<Uid, Seq>>,
+    /// Acknowledged by the scheduler: what isn't written down durably yet.
+    acknowledged: Mutex<BTreeMap<Uid, Said>>,
     /// The last seq that the reporter was told of.
     told: Mutex<Seq>,
+    /// How many instructions of the scheduler's have been judged.
+    arrivals: watch::Receiver<u64>,
 }
 
-impl Outboxes {
-    pub(super) fn new(book: Ledger, waker: Waker) -> Self {
+/// What the scheduler has acknowledged of an incarnation.
+struct Said {
+    through: Seq,
+    /// The line that says so; none if it could not be written.
+    line: Option<Seq>,
+}
+
+impl<B: Book> Outboxes<B> {
+    pub(crate) fn new(book: B, waker: Waker, arrivals: watch::Receiver<u64>) -> Self {
         Self {
             book,
             waker,
             acknowledged: Mutex::default(),
             told: Mutex::default(),
+            arrivals,
         }
     }
 
-    fn through(&self, uid: &Uid) -> Seq {
-        let acknowledged = self
-            .acknowledged
+    fn acknowledged(&self) -> MutexGuard<'_, BTreeMap<Uid, Said>> {
+        self.acknowledged
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        acknowledged.get(uid).copied().unwrap_or(0)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn through(&self, uid: &Uid) -> Seq {
+        self.acknowledged().get(uid).map_or(0, |said| said.through)
+    }
+
+    /// Writes down what the scheduler has acknowledged.
+    fn write(&self, uid: &Uid, through: Seq) {
+        let written = self.book.record(Event::Acknowledged {
+            uid: uid.clone(),
+            through,
+        });
+        // After a restart what isn't durable goes out once more: at least once is what is promised.
+        let line = written.ok().map(|recorded| recorded.seq);
+        self.acknowledged()
+            .insert(uid.clone(), Said { through, line });
+        self.waker.wake(Wake::Look(uid.clone()));
+    }
+
+    /// Writes down once more what could not be, or was taken back by a failed sync: those states
+    /// were sent, and nothing may follow TERMINATED.
+    fn write_again(&self) {
+        if self.acknowledged().is_empty() {
+            return;
+        }
+        // Read before the fold: what is withdrawn by then is in the fold again.
+        let durable = self.book.durable_seq();
+        let mut lost = Vec::new();
+        self.book.read(|fold| {
+            self.acknowledged().retain(|uid, said| {
+                let first = fold.outboxes.get(uid).and_then(|o| o.entries.front());
+                if first.is_some_and(|entry| entry.seq <= said.through) {
+                    lost.push((uid.clone(), said.through));
+                    return true;
+                }
+                said.line.is_some_and(|line| line > durable)
+            });
+        });
+        for (uid, through) in lost {
+            self.write(&uid, through);
+        }
     }
 
     /// The last state that waits to be sent.
@@ -79,8 +129,9 @@ fn report(fold: &Fold, uid: &Uid, outbox: &Outbox, entry: &OutboxEntry) -> Repor
     }
 }
 
-impl reporter::Outbox for Outboxes {
+impl<B: Book> reporter::Outbox for Outboxes<B> {
     fn batch(&self, limit: usize) -> Vec<Report> {
+        self.write_again();
         let durable = self.book.durable_seq();
         self.book.read(|fold| {
             // Chosen before any is copied: after a long absence there may be many more.
@@ -99,6 +150,10 @@ impl reporter::Outbox for Outboxes {
         })
     }
 
+    fn arrivals(&self) -> u64 {
+        *self.arrivals.borrow()
+    }
+
     fn acknowledge(&self, reports: &[Report]) {
         let mut last: BTreeMap<&Uid, Seq> = BTreeMap::new();
         for report in reports {
@@ -106,21 +161,7 @@ impl reporter::Outbox for Outboxes {
             *through = report.seq.max(*through);
         }
         for (uid, through) in last {
-            let written = self.book.record(Event::Acknowledged {
-                uid: uid.clone(),
-                through,
-            });
-            let mut unwritten = self
-                .acknowledged
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match written {
-                Ok(_) => drop(unwritten.remove(uid)),
-                // After a restart these go out once more: at least once is what is promised.
-                Err(_) => drop(unwritten.insert(uid.clone(), through)),
-            }
-            drop(unwritten);
-            self.waker.wake(Wake::Look(uid.clone()));
+            self.write(uid, through);
         }
     }
 
@@ -157,3 +198,6 @@ impl reporter::Outbox for Outboxes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
 //! Keeps an eye on what the ledger and the link are like: degraded modes are entered and left.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::{inbox::Inbox, wounds::Wounds};
 use crate::{
     book::Book,
     error_chain::one_line,
@@ -18,11 +18,13 @@ use crate::{
 /// How often the ledger is looked at; it reads memory unless there is trouble.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks after ledger and link until `stop`.
+/// Looks after ledger and link until `stop`; `lacks_space` tells whether the runtime does.
 pub(super) async fn tend(
     book: Ledger,
+    lacks_space: impl Fn() -> bool,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
+    wounds: Arc<Wounds>,
     waker: Waker,
     stop: CancellationToken,
 ) {
@@ -30,13 +32,15 @@ pub(super) async fn tend(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lapses = book.lapses();
     let mut linked = true;
+    let mut unwritten = BTreeMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let ledger = book.clone();
                 if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
-                    show_health(&book, &health);
+                    show_health(&book, &health, lacks_space(), &mut unwritten);
+                    wounds.show(&book);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.
@@ -56,23 +60,73 @@ pub(super) async fn tend(
     }
 }
 
-fn show_health(book: &Ledger, health: &Health) {
-    show(
-        book,
-        DegradedMode::JournalReadOnly,
-        health.read_only.clone(),
-        true,
-    );
-    show(book, DegradedMode::StoreOff, health.store.off.clone(), true);
-    let full = health.disk_full.then(|| match health.reserve_left {
-        Some(left) => format!("{left} bytes of the journal's reserve are left"),
-        None => "the journal's reserve is nearly used up".to_owned(),
-    });
-    show(book, DegradedMode::DiskFull, full, false);
+/// The degraded modes that the ledger is in by itself, each with what exactly. `shown`: is
+/// DiskFull shown already? It is left with twice the space at which it is entered.
+pub(super) fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<String>); 3] {
+    let wanted = health
+        .next_segment
+        .saturating_mul(if shown { 2 } else { 1 });
+    let full = match (health.disk_full, health.reserve_left, health.free) {
+        (true, Some(left), _) => Some(format!("{left} bytes of the journal's reserve are left")),
+        (true, None, _) => Some("the journal's reserve is nearly used up".to_owned()),
+        (false, _, Some(free)) if free < wanted => Some(format!(
+            "{free} bytes are free on the state directory's filesystem, less than a segment of \
+             the journal takes"
+        )),
+        _ => None,
+    };
+    [
+        (DegradedMode::JournalReadOnly, health.read_only.clone()),
+        (DegradedMode::StoreOff, health.store.off.clone()),
+        (DegradedMode::DiskFull, full),
+    ]
 }
 
-/// Enters or leaves a mode. A changed detail is written again only where `follow`.
-pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, follow: bool) {
+/// Writes down what the ledger is like. What can't be written down now (the journal is what is in
+/// trouble) is kept in `unwritten`, and written down once that is over, so that history has it;
+/// until then `status` says it from the ledger itself.
+fn show_health(
+    book: &Ledger,
+    health: &Health,
+    lacks_space: bool,
+    unwritten: &mut BTreeMap<DegradedMode, String>,
+) {
+    let shown = book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull));
+    if health.read_only.is_none()
+        && let Some(why) = book.take_healed()
+    {
+        // Or it began and ended between two looks.
+        unwritten
+            .entry(DegradedMode::JournalReadOnly)
+            .or_insert(why);
+    }
+    for (mode, detail) in modes_of(health, shown) {
+        // The journal has space of its own; that says nothing of everybody else's.
+        if mode == DegradedMode::DiskFull && detail.is_none() && lacks_space {
+            continue;
+        }
+        if detail.is_none()
+            && let Some(missed) = unwritten.remove(&mode)
+        {
+            show(book, mode, Some(missed), true);
+        }
+        let follow = mode != DegradedMode::DiskFull;
+        if !show(book, mode, detail.clone(), follow)
+            && let Some(detail) = detail
+        {
+            unwritten.entry(mode).or_insert(detail);
+        }
+    }
+}
+
+/// Enters or leaves a mode. A changed detail is written again only where `follow`. False if it
+/// could not be written down.
+pub(crate) fn show(
+    book: &impl Book,
+    mode: DegradedMode,
+    detail: Option<String>,
+    follow: bool,
+) -> bool {
     let shown = book.read(|fold| fold.node.degraded.get(&mode).cloned());
     let event = match (shown, detail) {
         (None, Some(detail)) => Event::DegradedEntered { mode, detail },
@@ -80,9 +134,11 @@ pub(super) fn show(book: &Ledger, mode: DegradedMode, detail: Option<String>, fo
             Event::DegradedEntered { mode, detail }
         }
         (Some(_), None) => Event::DegradedLeft { mode },
-        _ => return,
+        _ => return true,
     };
-    if let Err(error) = book.record(event) {
-        tracing::warn!(%mode, why = one_line(&error), "a degraded mode could not be written down");
+    let written = book.record(event);
+    if let Err(error) = &written {
+        tracing::warn!(%mode, why = one_line(error), "a degraded mode could not be written down");
     }
+    written.is_ok()
 }

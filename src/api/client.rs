@@ -17,11 +17,11 @@ use tonic::{
 use super::{
     Applied, Deleted, Drained,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, RepairRequest,
         node_client::NodeClient,
     },
 };
-use crate::view::{DescribeView, PlanView, PsRow, Secrets, StatusView};
+use crate::view::{DescribeView, PlanView, PsRow, RepairView, Secrets, StatusView};
 
 /// A document of 10,000 instances has about 10 MiB.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -185,6 +185,15 @@ impl Client {
     /// As the desk's.
     pub async fn uncordon(&mut self) -> Result<Drained, ClientError> {
         let answer = self.node.uncordon(Nothing {}).await;
+        self.read(answer)
+    }
+
+    /// See [`super::Desk::repair`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn repair(&mut self, accept: bool) -> Result<RepairView, ClientError> {
+        let answer = self.node.repair(RepairRequest { accept }).await;
         self.read(answer)
     }
 

@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::{
     model::{definition::Warning, state::Reason},
-    view::{DescribeView, FindError, PlanView, PsRow, Secrets, StatusView},
+    view::{DescribeView, FindError, PlanView, PsRow, RepairView, Secrets, StatusView},
 };
 
 /// What `build.rs` made of `proto/node.proto`. Its lints are the generator's.
@@ -157,6 +157,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Runs every instance again.
     fn uncordon(&self) -> impl Future<Output = Result<Drained, DeskError>> + Send;
+
+    /// What a damaged journal left open; with `accept`, what is known of it holds from now on.
+    fn repair(&self, accept: bool) -> impl Future<Output = Result<RepairView, DeskError>> + Send;
 }
 
 #[cfg(test)]

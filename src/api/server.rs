@@ -14,7 +14,7 @@ use tonic::{
 use super::{
     Desk, DeskError, Socket,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, RepairRequest,
         node_server::{Node, NodeServer},
     },
 };
@@ -137,5 +137,9 @@ impl<D: Desk> Node for Answering<D> {
 
     async fn uncordon(&self, _: Request<Nothing>) -> Result<Response<Document>, Status> {
         document(self.desk.uncordon().await)
+    }
+
+    async fn repair(&self, request: Request<RepairRequest>) -> Result<Response<Document>, Status> {
+        document(self.desk.repair(request.into_inner().accept).await)
     }
 }

@@ -72,6 +72,11 @@ impl Desk for Notes {
     async fn uncordon(&self) -> Result<Drained, DeskError> {
         Err(DeskError::Busy("starting"))
     }
+
+    async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {
+        self.note(format!("repair {accept}"));
+        Ok(RepairView::default())
+    }
 }
 
 struct Served {
@@ -99,6 +104,7 @@ async fn requests_reach_the_desk_and_its_answers_and_refusals_come_back() {
         Outcome::Created
     );
     client.plan(None).await.unwrap();
+    assert!(!client.repair(true).await.unwrap().accepted);
     client.plan(Some("web")).await.unwrap();
     assert!(client.drain().await.unwrap().drained);
 
@@ -118,6 +124,7 @@ async fn requests_reach_the_desk_and_its_answers_and_refusals_come_back() {
         [
             "apply {}",
             "plan None",
+            "repair true",
             "plan Some(\"web\")",
             "delete web true"
         ]

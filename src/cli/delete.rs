@@ -13,10 +13,10 @@ Examples:
   riklet delete --force web-3f2a     whoever it belongs to"
 )]
 pub(super) struct Args {
-    /// Its id, its uid, or its name while only one instance has it
+    /// Its id, its uid, or its name while only one instance has it; also of what is unclaimed
     #[arg(value_name = "ID")]
     instance: String,
-    /// Whoever it belongs to, also what nobody knows of
+    /// Whoever it belongs to
     #[arg(long)]
     force: bool,
     #[command(flatten)]

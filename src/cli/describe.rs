@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, age, counted, facts, now, or_dash},
+    output::{OutputFlags, age, facts, now, or_dash, waiting},
 };
 use crate::view::{ContainerDescription, DescribeView, ExitView, Secrets};
 
@@ -45,10 +45,8 @@ fn text(view: &DescribeView, now: Option<Timestamp>) -> String {
         None => view.state.clone(),
     };
     let warnings: Vec<String> = view.warnings.iter().map(ToString::to_string).collect();
-    let unacknowledged = match view.unacknowledged.len() {
-        0 => String::new(),
-        n => counted(n, "state"),
-    };
+    let dropped = view.unacknowledged.iter().map(|entry| entry.gap).sum();
+    let unacknowledged = waiting(view.unacknowledged.len(), dropped);
     let mut text = facts(&[
         ("Instance", view.instance.clone()),
         ("Uid", view.uid.clone()),
@@ -72,6 +70,7 @@ fn text(view: &DescribeView, now: Option<Timestamp>) -> String {
             "Uncertain",
             flag(view.uncertain, "its lines don't fit together"),
         ),
+        ("In doubt", view.doubt.clone().unwrap_or_default()),
         ("Queued", flag(view.queued, "a create waits for its end")),
         ("Last line", view.last_seq.to_string()),
     ]);

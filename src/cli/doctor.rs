@@ -10,6 +10,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, table},
 };
+use crate::view::Degraded;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -76,11 +77,20 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let mut found = checks::machine(&config);
     found.extend(programs::all(&config));
     found.extend(checks::places(&config));
+    found.extend(degraded(&args.node));
     args.output.print(&found, |found, _| text(found))?;
     if found.iter().any(|check| check.result == Verdict::Fail) {
         return Err(CliError::told());
     }
     Ok(())
+}
+
+/// What the daemon itself says is worse than it should be; nothing where none answers.
+fn degraded(node: &NodeFlags) -> Vec<Check> {
+    let view = node.ask(|mut client| async move { client.status().await });
+    let modes = view.map(|view| view.degraded).unwrap_or_default();
+    let check = |d: Degraded| Check::warn("degraded", format!("{}: {}", d.mode, d.detail), d.mend);
+    modes.into_iter().map(check).collect()
 }
 
 fn text(found: &[Check]) -> String {

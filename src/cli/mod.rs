@@ -25,6 +25,7 @@ mod output;
 mod plan;
 mod ps;
 mod records;
+mod repair;
 mod run;
 mod state;
 mod status;

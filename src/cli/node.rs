@@ -73,14 +73,25 @@ impl NodeFlags {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
+        self.answered(question)?.map_err(CliError::from)
+    }
+
+    /// Asks the daemon, for a command that can also do without.
+    pub(super) fn answered<T, F>(
+        &self,
+        question: impl FnOnce(Client) -> F,
+    ) -> Result<Result<T, ClientError>, CliError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let socket = self.config().socket;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| CliError::says(format!("cannot start a runtime: {e}")))?;
-        runtime.block_on(async {
+        Ok(runtime.block_on(async {
             let client = Client::connect(&socket).await?;
-            Ok(question(client).await?)
-        })
+            question(client).await
+        }))
     }
 }

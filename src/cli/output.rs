@@ -116,6 +116,18 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 
+/// States that wait for the scheduler; empty if none do.
+pub(super) fn waiting(states: usize, dropped: u64) -> String {
+    match (states, dropped) {
+        (0, 0) => String::new(),
+        (n, 0) => counted(n, "state"),
+        (n, dropped) => format!(
+            "{}; {dropped} between them were dropped, for the scheduler was away too long",
+            counted(n, "state")
+        ),
+    }
+}
+
 /// `1 state`, `2 states`.
 pub(super) fn counted(n: usize, what: &str) -> String {
     match n {

@@ -27,9 +27,18 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
 }
 
 fn text(view: &PlanView) -> String {
-    if view.instances.is_empty() {
-        return "nothing to do".to_owned();
+    let held = view.held.iter();
+    let held: Vec<_> = held.map(|h| format!("{}: {}", h.instance, h.why)).collect();
+    let held = held.join("\n");
+    match (view.instances.is_empty(), view.held.is_empty()) {
+        (true, true) => "nothing to do".to_owned(),
+        (true, false) => held,
+        (false, true) => actions(view),
+        (false, false) => format!("{}\n{held}", actions(view)),
     }
+}
+
+fn actions(view: &PlanView) -> String {
     let rows = view.instances.iter().flat_map(|instance| {
         instance.actions.iter().map(|action| {
             [

@@ -10,6 +10,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, counted, or_dash, print, table, warn},
     records::{self, Names},
+    repair,
 };
 use crate::{
     ledger::offline,
@@ -24,7 +25,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Read from the journal alone: works with the daemon alive or dead, and \
-changes nothing.
+changes nothing
+(but for `repair --accept`).
 
 Examples:
   riklet state ls
@@ -47,6 +49,8 @@ enum Action {
     Log(Log),
     /// Check every line and snapshot
     Verify(Flags),
+    /// Show what a damaged journal left open, and settle it
+    Repair(repair::Args),
     /// Print everything that is known as one JSON document
     Export(Export),
 }
@@ -109,6 +113,7 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
         Action::Get(args) => get(args),
         Action::Log(args) => log(args),
         Action::Verify(flags) => verify(flags),
+        Action::Repair(args) => repair::execute(args),
         Action::Export(args) => export(args),
     }
 }

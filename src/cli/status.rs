@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::{
     CliError,
     node::NodeFlags,
-    output::{OutputFlags, age, counted, facts, now},
+    output::{OutputFlags, age, facts, now, waiting},
 };
-use crate::view::{LinkState, StatusView};
+use crate::view::{Degraded, LinkState, StatusView};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -52,17 +52,12 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
                 view.seq.written, view.seq.durable
             ),
         ),
-        ("Unacknowledged", unacknowledged(view)),
+        ("Unacknowledged", waiting(view.unacknowledged, view.dropped)),
         (
             "Degraded",
             match view.degraded.len() {
                 0 => "no".to_owned(),
-                _ => lines(
-                    view.degraded
-                        .iter()
-                        .map(|d| format!("{}: {}", d.mode, d.detail))
-                        .collect(),
-                ),
+                _ => lines(view.degraded.iter().flat_map(degraded).collect()),
             },
         ),
         ("Manifests", lines(view.manifest_faults.clone())),
@@ -82,6 +77,15 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
         ),
         ("Notes", lines(view.notes.clone())),
     ])
+}
+
+/// What is wrong, what riklet does meanwhile, what to do: a line each.
+fn degraded(degraded: &Degraded) -> [String; 3] {
+    [
+        format!("{}: {}", degraded.mode, degraded.detail),
+        format!("  meanwhile: {}", degraded.meanwhile),
+        format!("  mend: {}", degraded.mend),
+    ]
 }
 
 fn daemon(view: &StatusView, now: Option<Timestamp>) -> String {
@@ -123,6 +127,7 @@ fn instances(view: &StatusView) -> String {
         (c.failed, "failed"),
         (c.destroying, "being destroyed"),
         (c.terminated, "completed"),
+        (c.in_doubt, "in doubt"),
         (c.unclaimed, "unclaimed"),
         (c.forgotten, "forgotten by the scheduler"),
     ] {
@@ -131,12 +136,4 @@ fn instances(view: &StatusView) -> String {
         }
     }
     parts.join(", ")
-}
-
-fn unacknowledged(view: &StatusView) -> String {
-    match (view.unacknowledged, view.dropped) {
-        (0, 0) => String::new(),
-        (n, 0) => counted(n, "state"),
-        (n, dropped) => format!("{}, {dropped} more were dropped", counted(n, "state")),
-    }
 }

@@ -215,6 +215,9 @@ fn create(
             event: Box::new(event),
         };
     }
+    if equal && record.doubt.is_some() {
+        return settle(record, source);
+    }
     if equal {
         return Judgement::Unchanged {
             why: format!("{instance} runs by this very definition"),
@@ -236,9 +239,20 @@ fn create(
 
 /// Has it completed, so that a create is one of a new incarnation? Nothing may follow the state
 /// Terminated, so another definition is never its next generation; but the very same one, from
-/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more.
+/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more. Unless
+/// another create waits already: then this is the last word, and takes that one's place.
 fn ended(fold: &Fold, record: &InstanceRecord, equal: bool) -> bool {
-    record.completed() && (fold.acknowledged(&record.uid) || !equal)
+    let again = !equal || record.queued.is_some();
+    record.completed() && (fold.acknowledged(&record.uid) || again)
+}
+
+/// It says what is known already, of an instance in doubt: now it is known to be so.
+fn settle(record: &InstanceRecord, source: Source) -> Judgement {
+    let uid = record.uid.clone();
+    Judgement::Accept {
+        uid: uid.clone(),
+        event: Box::new(Event::Settled { uid, source }),
+    }
 }
 
 fn destroy(source: Source, force: bool, live: Option<&InstanceRecord>) -> Judgement {
@@ -254,7 +268,11 @@ fn destroy(source: Source, force: bool, live: Option<&InstanceRecord>) -> Judgem
     }
     if record.desired == Desired::Gone && record.queued.is_none() {
         // The scheduler's own word allows the state Destroying, whoever began it.
-        if record.destroyed_by == Some(source) || source != Source::Scheduler {
+        let told = record.destroyed_by == Some(source) || source != Source::Scheduler;
+        if told && record.doubt.is_some() {
+            return settle(record, source);
+        }
+        if told {
             return Judgement::Unchanged {
                 why: format!("{instance} is being destroyed"),
             };

@@ -277,6 +277,22 @@ fn a_create_means_what_is_known_of_its_id() {
 }
 
 #[test]
+fn an_answer_that_changes_nothing_waits_for_the_line_that_it_rests_on() {
+    let door = Door::new();
+    let create = Instruction::create("web", Source::Cli, web());
+    let (_, first) = door.intake.take(&create).unwrap();
+    // Somebody else asks for the same before that is durable.
+    let (verdict, second) = door.intake.take(&create).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first, second), (Some(1), Some(1)));
+    let destroy = Instruction::destroy("web", Source::Cli);
+    let (_, first) = door.intake.take(&destroy).unwrap();
+    let (verdict, second) = door.intake.take(&destroy).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first, second), (Some(2), Some(2)));
+}
+
+#[test]
 fn a_create_of_what_completed_is_a_new_incarnation() {
     let job = |image| definition(image, "Never");
     for (acknowledged, text, queued) in [
@@ -299,6 +315,31 @@ fn a_create_of_what_completed_is_a_new_incarnation() {
         let begun = block(door.intake.begin_waiting()).unwrap();
         assert_eq!(begun.len(), usize::from(queued));
     }
+}
+
+#[test]
+fn the_last_create_counts_where_several_wait_for_what_completed() {
+    let job = |image| definition(image, "Never");
+    let door = Door::new();
+    let uid = accepted(door.create("job-1", SCHEDULER, job("job:1")));
+    door.complete(&uid);
+    accepted(door.create("job-1", SCHEDULER, job("job:2")));
+    // As the first was; but job:2 was asked for in between.
+    accepted(door.create("job-1", SCHEDULER, job("job:1")));
+    door.record(Event::Removed { uid });
+    let begun = block(door.intake.begin_waiting()).unwrap();
+    let text = door.fold(|f| f.instances[&begun[0]].definition.to_string());
+    assert_eq!(text, job("job:1"));
+}
+
+#[test]
+fn a_drain_that_changes_nothing_waits_for_the_one_before() {
+    let door = Door::new();
+    door.record(Event::Drained {});
+    assert!(!block(door.intake.cordon(true)).unwrap());
+    assert_eq!(door.book.pages().durable, 1);
+    assert!(block(door.intake.cordon(false)).unwrap());
+    assert_eq!(door.book.pages().durable, 2);
 }
 
 #[test]
@@ -514,4 +555,82 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_instruction_that_says_what_is_known_settles_an_instance_in_doubt() {
+    let door = Door::new();
+    let uid = accepted(door.create("web", Source::Scheduler, web()));
+    let doubt = || {
+        door.record(Event::Doubted {
+            uids: vec![uid.clone()],
+            why: "line 7 is lost".to_owned(),
+        });
+        assert_eq!(door.fold(|f| f.doubted().count()), 1);
+    };
+    let settled = || door.fold(|f| f.doubted().count() == 0);
+    doubt();
+    assert_eq!(
+        accepted(door.create("web", Source::Scheduler, web())),
+        uid,
+        "the same definition is an instruction, too"
+    );
+    assert!(settled());
+    assert_eq!(door.fold(|f| f.instances[&uid].generation), 1);
+    doubt();
+    accepted(door.create("web", Source::Scheduler, other()));
+    assert!(settled());
+    doubt();
+    accepted(door.submit(&Instruction::destroy("web", Source::Scheduler)));
+    assert!(settled());
+    doubt();
+    accepted(door.submit(&Instruction::destroy("web", Source::Scheduler)));
+    assert!(settled());
+    assert_eq!(door.fold(|f| f.instances[&uid].desired), Desired::Gone);
+}
+
+#[test]
+fn what_is_unclaimed_goes_by_a_delete_or_a_create_of_its_id_and_by_nothing_else() {
+    let door = Door::new();
+    let mark = |instance: &str| Unclaimed {
+        instance: Some(instance.parse().unwrap()),
+        containers: Vec::new(),
+    };
+    let (web, db, known) = (uid(901), uid(902), uid(903));
+    let seen = [(web.clone(), mark("web")), (db.clone(), mark("db"))];
+    door.intake.set_unclaimed(seen.into());
+    let disowned = || door.fold(|f| f.node.disowned.keys().cloned().collect::<Vec<_>>());
+    door.submit(&Instruction::destroy("web", Source::Scheduler));
+    accepted(door.create("other", Source::Scheduler, self::web()));
+    assert_eq!(disowned(), vec![], "nobody has named it");
+    let begun = accepted(door.create("web", Source::Scheduler, self::web()));
+    assert_eq!(disowned(), std::slice::from_ref(&web));
+    let (before, after) = door.fold(|f| {
+        let gone = &f.node.disowned[&web];
+        assert_eq!(gone.instance.as_ref().unwrap().as_str(), "web");
+        (gone.seq, f.instances[&begun].instructed_seq)
+    });
+    assert!(before < after, "first what was there goes");
+    assert!(block(door.intake.disown(&db, Source::Operator)).unwrap());
+    assert!(!block(door.intake.disown(&db, Source::Operator)).unwrap());
+    assert!(!block(door.intake.disown(&known, Source::Operator)).unwrap());
+    assert_eq!(disowned(), [web.clone(), db.clone()]);
+    door.record(Event::Removed { uid: db });
+    assert_eq!(disowned(), [web]);
+}
+
+#[test]
+fn what_is_so_already_is_told_only_once_it_is_durable() {
+    let door = Door::new();
+    let create = Instruction::create("web-1", Source::Scheduler, web());
+    let (_, first) = door.intake.take(&create).unwrap();
+    let (verdict, second) = door.intake.take(&create).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert!(first.is_some());
+    assert_eq!(second, first, "its OK waits for the line that made it so");
+    let destroy = Instruction::destroy("web-1", Source::Scheduler);
+    let (_, first) = door.intake.take(&destroy).unwrap();
+    let (verdict, second) = door.intake.take(&destroy).unwrap();
+    assert!(matches!(verdict, Verdict::Unchanged { .. }));
+    assert_eq!((first.is_some(), second), (true, first));
 }

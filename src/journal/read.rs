@@ -69,7 +69,7 @@ impl Segments {
     }
 
     fn fetch(&self, first: Seq) -> io::Result<Vec<u8>> {
-        std::fs::read(self.dir.join(segment::file_name(first)))
+        segment::read_file(&self.dir.join(segment::file_name(first)))
     }
 
     /// The lines of the next segment that count; none after the last.

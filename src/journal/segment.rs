@@ -28,9 +28,17 @@ pub fn file_name(first: Seq) -> String {
 #[must_use]
 pub fn parse_name(name: &str) -> Option<Seq> {
     let digits = name.strip_suffix(".jsonl")?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
+    parse_seq(digits)
+}
+
+/// No journal ever gets there; a name beyond it would leave no numbers to go on with.
+const MAX_SEQ: Seq = 1 << 62;
+
+/// The seq in the name of a segment or snapshot.
+pub(super) fn parse_seq(digits: &str) -> Option<Seq> {
+    let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    let seq = digits.parse().ok().filter(|_| plain)?;
+    (seq <= MAX_SEQ).then_some(seq)
 }
 
 /// The segments in a directory by their first seq, ascending; none if it isn't there.
@@ -55,6 +63,22 @@ pub(super) fn list_by(dir: &Path, parse: impl Fn(&str) -> Option<Seq>) -> io::Re
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Reads a file of the journal. A name that is there and leads nowhere is not one that is gone: it
+/// would be "gone" at every look.
+///
+/// # Errors
+/// As read(2); `NotFound` only if the name is gone.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_ok() =>
+        {
+            Err(io::Error::other("it is a link that leads nowhere"))
+        }
+        read => read,
+    }
 }
 
 /// The segment that is written to.

@@ -71,9 +71,7 @@ pub fn file_name(seq: Seq) -> String {
 #[must_use]
 pub fn parse_name(name: &str) -> Option<Seq> {
     let digits = name.strip_prefix("snapshot-")?.strip_suffix(".json")?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
+    segment::parse_seq(digits)
 }
 
 /// The snapshots in a directory by their seq, ascending.
@@ -169,7 +167,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
 /// # Errors
 /// It isn't there, is damaged, or of a newer riklet.
 pub fn read(dir: &Path, seq: Seq) -> Result<Snapshot, SnapshotError> {
-    let bytes = std::fs::read(dir.join(file_name(seq))).map_err(SnapshotError::Read)?;
+    let bytes = segment::read_file(&dir.join(file_name(seq))).map_err(SnapshotError::Read)?;
     match decode(&bytes) {
         Ok(snapshot) if snapshot.seq != seq => Err(SnapshotError::Damaged),
         other => other,

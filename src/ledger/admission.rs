@@ -1,6 +1,6 @@
 //! What may be written when the journal's own space runs low (pure).
 
-use crate::model::line::Event;
+use crate::model::{line::Event, state::Reason};
 
 /// May a line be written with little space left?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,6 +8,9 @@ pub enum Admission {
     /// It ends something, is the outcome of what was admitted before, or is the node's own: there
     /// is a bounded number of those.
     Always,
+    /// It tells whoever asked that there is no space, once for an id: admitted while half of what
+    /// is kept for the others is left.
+    Refusal,
     /// It begins something.
     WithSpace,
 }
@@ -17,7 +20,8 @@ pub enum Admission {
 /// Exits, stops, removals and destroys are, so that a full node can be emptied. So are the
 /// outcomes of starts whose intent was admitted, acknowledgements and the node's own lines, each
 /// of which comes at most once for something that was admitted. What begins something (creates,
-/// their refusals, intents, pulls) isn't.
+/// intents, pulls) isn't; that a create of an unknown id was refused for want of space is, for its
+/// scheduler waits to be told.
 #[must_use]
 pub fn admission(event: &Event) -> Admission {
     match event {
@@ -37,8 +41,16 @@ pub fn admission(event: &Event) -> Admission {
         | Event::DaemonStopped {}
         | Event::NodeStopping {}
         | Event::Drained {}
+        | Event::Doubted { .. }
+        | Event::Settled { .. }
+        | Event::Disowned { .. }
         | Event::DegradedEntered { .. }
         | Event::DegradedLeft { .. } => Admission::Always,
+        Event::Refused {
+            uid: Some(_),
+            reason: Reason::DiskFull,
+            ..
+        } => Admission::Refusal,
         Event::Accepted { .. }
         | Event::Replaced { .. }
         | Event::Queued { .. }

@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use nix::sys::statvfs::statvfs;
 use tokio::sync::watch;
 
 use super::{Admission, Health, admission};
@@ -89,6 +90,8 @@ pub(super) struct Core {
     /// Not before then is another segment begun.
     pub(super) rotate_after: Option<Instant>,
     pub(super) trouble: Option<Trouble>,
+    /// What the last trouble was that is over and that nobody has asked for.
+    pub(super) healed: Option<String>,
     pub(super) stop: bool,
     pub(super) closed: bool,
 }
@@ -278,6 +281,11 @@ impl Shared {
         }
     }
 
+    /// See `Book::writable`.
+    pub(super) fn writable(&self) -> Result<(), BookError> {
+        self.live_core().map(drop)
+    }
+
     /// The core with a segment that takes lines.
     fn live_core(&self) -> Result<MutexGuard<'_, Core>, BookError> {
         let core = self.core();
@@ -299,8 +307,10 @@ impl Shared {
         let Some(left) = core.writer.reserve_left().filter(|l| *l < self.sizes.floor) else {
             return Ok(());
         };
-        if admission(event) == Admission::Always {
-            return Ok(());
+        match admission(event) {
+            Admission::Always => return Ok(()),
+            Admission::Refusal if left >= self.sizes.floor / 2 => return Ok(()),
+            Admission::Refusal | Admission::WithSpace => {}
         }
         // A new segment may be had by now.
         self.work.notify_all();
@@ -339,6 +349,10 @@ impl Shared {
             },
             disk_full: reserve_left.is_some_and(|left| left < self.sizes.floor),
             reserve_left,
+            free: statvfs(&self.dir)
+                .ok()
+                .map(|fs| fs.blocks_available().saturating_mul(fs.fragment_size())),
+            next_segment: self.sizes.reserve,
             store: store.unwrap_or_default(),
             written: core.writer.tip(),
             durable: core.writer.synced().seq,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::ids::NodeUid;
+use crate::{model::ids::NodeUid, runtime::bundle::config_json};
 
 /// Why a directory isn't ours.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum LockError {
         node: NodeUid,
     },
     /// The lock file can't be used.
-    #[error("{} can't be locked", path.display())]
+    #[error("{} can't be used as a lock: remove what is there", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -73,6 +73,41 @@ fn is_dying(pid: i32) -> bool {
     matches!(state, Some('Z' | 'X'))
 }
 
+/// Opens the lock file itself: the pid must never be written over what a link leads to.
+fn open_lock(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        std::fs::remove_file(path)?;
+    }
+    // std opens with O_CLOEXEC: no child keeps the lock.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Does the runtime's own state below a run directory name this node as a container's owner?
+fn has_containers_of(run_dir: &Path, node: &NodeUid) -> bool {
+    let mark = format!("{}={node}\"", config_json::NODE);
+    let Ok(entries) = std::fs::read_dir(run_dir.join("runc")) else {
+        return false;
+    };
+    entries.filter_map(Result::ok).any(|entry| {
+        let state = std::fs::read_to_string(entry.path().join("state.json"));
+        state.is_ok_and(|text| text.contains(&mark))
+    })
+}
+
+/// Whose run directory it is, if its file `owner` says so.
+#[must_use]
+pub fn owner(run_dir: &Path) -> Option<NodeUid> {
+    let text = std::fs::read_to_string(run_dir.join("owner")).ok()?;
+    text.trim().parse().ok()
+}
+
 /// A locked directory, until this is dropped or the process ends. Not inherited by children.
 #[derive(Debug)]
 pub struct DirLock {
@@ -96,15 +131,7 @@ impl DirLock {
             path: path.clone(),
             source,
         };
-        // std opens with O_CLOEXEC: no child keeps the lock.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = open_lock(&path).map_err(failed)?;
         let patience = Instant::now() + patience;
         loop {
             match file.try_lock() {
@@ -137,7 +164,8 @@ impl DirLock {
     }
 
     /// Makes the (run) directory this node's, or checks that it is: its file `owner` names the
-    /// node uid.
+    /// node uid. One that names nobody is damaged, and so is one that names another node where
+    /// this node's containers lie.
     ///
     /// # Errors
     /// It is another node's, or the file can't be used.
@@ -147,19 +175,20 @@ impl DirLock {
             path: path.clone(),
             source,
         };
-        match std::fs::read_to_string(&path) {
-            Ok(text) if text.trim() == node.as_str() => Ok(()),
-            Ok(text) if !text.trim().is_empty() => Err(LockError::Foreign {
+        match owner(&self.dir) {
+            Some(owner) if owner == *node => Ok(()),
+            Some(owner) if !has_containers_of(&self.dir, node) => Err(LockError::Foreign {
                 dir: self.dir.clone(),
-                owner: text.trim().to_owned(),
+                owner: owner.to_string(),
                 node: node.clone(),
             }),
-            // Absent, or the write below was cut short.
-            Ok(_) => std::fs::write(&path, format!("{node}\n")).map_err(failed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Absent, cut short or damaged. Never through a link.
+            _ => {
+                if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+                    std::fs::remove_file(&path).map_err(failed)?;
+                }
                 std::fs::write(&path, format!("{node}\n")).map_err(failed)
             }
-            Err(error) => Err(failed(error)),
         }
     }
 }

@@ -19,6 +19,7 @@
 mod admission;
 mod belief;
 mod core;
+mod doubt;
 pub mod lock;
 pub mod offline;
 mod open;
@@ -36,12 +37,13 @@ use tokio::sync::watch;
 use self::core::{Core, Shared};
 pub use self::{
     admission::{Admission, admission},
+    doubt::{Doubt, doubt},
     lock::{DirLock, LockError},
     opening::{Ahead, OpenError, OpenOptions, Opening, StoreOpening},
 };
 use crate::{
     book::{Book, BookError, Recorded},
-    journal::{DiskCounts, Identity},
+    journal::{Damage, DiskCounts, Identity},
     model::{
         fold::Fold,
         ids::Seq,
@@ -59,6 +61,10 @@ pub struct Health {
     pub disk_full: bool,
     /// Bytes of its own that the journal has left; none where that can't be known.
     pub reserve_left: Option<u64>,
+    /// Bytes that are free on the journal's filesystem; none where it can't be asked.
+    pub free: Option<u64>,
+    /// Bytes that the next segment will want to own.
+    pub next_segment: u64,
     /// The store.
     pub store: StoreState,
     /// The last written line.
@@ -136,18 +142,6 @@ impl Ledger {
         self.shared.core()
     }
 
-    /// The last written seq, to be watched.
-    #[must_use]
-    pub fn written(&self) -> watch::Receiver<Seq> {
-        self.shared.written.subscribe()
-    }
-
-    /// The last durable seq.
-    #[must_use]
-    pub fn durable_seq(&self) -> Seq {
-        self.core().writer.synced().seq
-    }
-
     /// Counts failed syncs. When it changes, what was written and not durable was withdrawn and
     /// the fold went back: everything has to be looked at anew.
     #[must_use]
@@ -181,9 +175,27 @@ impl Ledger {
         self.health()
     }
 
+    /// Why the journal could not be written for a while, if that is over: told once, so that it
+    /// can be written down.
+    #[must_use]
+    pub fn take_healed(&self) -> Option<String> {
+        self.core().healed.take()
+    }
+
     /// Takes a snapshot soon, and removes what need not be kept any more.
     pub fn snapshot_soon(&self) {
         self.shared.snapshot_soon();
+    }
+
+    /// Takes a snapshot of what is durable, here and now. Blocks for some fsyncs.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn snapshot_now(&self) -> std::io::Result<()> {
+        let gate = self.shared.gate();
+        let done = syncer::snapshot(&self.shared, self.core());
+        drop(gate);
+        done
     }
 
     /// The orderly end: everything written is made durable, the store flushed and synced, the
@@ -208,6 +220,10 @@ impl Book for Ledger {
         self.shared.record_all(events)
     }
 
+    fn writable(&self) -> Result<(), BookError> {
+        self.shared.writable()
+    }
+
     async fn durable(&self, seq: Seq) -> Result<(), BookError> {
         let mut progress = self.shared.progress.subscribe();
         self.shared.want(seq)?;
@@ -217,6 +233,14 @@ impl Book for Ledger {
             .map_err(|_| BookError::Closed)?
             .outcome(seq);
         outcome.unwrap_or(Err(BookError::Closed))
+    }
+
+    fn durable_seq(&self) -> Seq {
+        self.core().writer.synced().seq
+    }
+
+    fn written(&self) -> watch::Receiver<Seq> {
+        self.shared.written.subscribe()
     }
 
     async fn stored(&self, seq: Seq) {

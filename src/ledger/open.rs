@@ -15,9 +15,10 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    OpenError, OpenOptions, Opening, StoreOpening,
+    Doubt, OpenError, OpenOptions, Opening, StoreOpening,
     belief::{Found, believe, read_both},
     core::{Core, Progress, Shared},
+    doubt,
 };
 use crate::{
     error_chain::one_line,
@@ -27,7 +28,7 @@ use crate::{
         segment::{self, Live},
         writer::Writer,
     },
-    model::ids::NodeUid,
+    model::{ids::NodeUid, line::Event},
     store::{Opened, Store, Why},
 };
 
@@ -50,12 +51,12 @@ pub(super) fn open(options: OpenOptions) -> Result<(Shared, Opening), OpenError>
             ..
         }
     );
-    let found = believe(&store, opened, &mut loaded);
+    let mut found = believe(&store, opened, &mut loaded);
     let new_journal = loaded.identity.is_none();
     let journal_lost = journal_lost(&loaded, had_store, had_pods);
     let identity = match found.identity.clone() {
         Some(identity) => identity,
-        None => draw_identity()?,
+        None => draw_identity(options.owner.clone().filter(|_| had_pods))?,
     };
     let mut opening = Opening {
         node: identity.node.clone(),
@@ -65,6 +66,7 @@ pub(super) fn open(options: OpenOptions) -> Result<(Shared, Opening), OpenError>
         damage: std::mem::take(&mut loaded.damage),
         tail: loaded.tail.take(),
         journal_lost,
+        doubted: 0,
         read_only: None,
         disk_full: false,
         boot_changed: !found.fold.node.boot.is_empty()
@@ -74,7 +76,22 @@ pub(super) fn open(options: OpenOptions) -> Result<(Shared, Opening), OpenError>
     if new_journal && !had_store && opening.journal_lost.is_none() {
         opening.store = StoreOpening::Fresh;
     }
+    // Before anything is written: each file that holds this fold from now on says so, too.
+    let doubt = doubt(&found.fold, &opening.damage);
+    if let Some(Doubt { uids, why }) = &doubt {
+        let changed = found.fold.doubt(uids, why);
+        found
+            .dirty
+            .iter_mut()
+            .for_each(|d| d.extend(changed.clone()));
+    }
     let shared = assemble(&options, dir, found, identity, &loaded, store, &mut opening);
+    if let Some(Doubt { uids, why }) = doubt
+        && let Err(error) = shared.record(Event::Doubted { uids, why })
+    {
+        tracing::error!(error = one_line(&error), "a doubt can't be written down");
+    }
+    opening.doubted = shared.core().fold.doubted().count();
     Ok((shared, opening))
 }
 
@@ -112,7 +129,7 @@ fn journal_lost(loaded: &Loaded, had_store: bool, had_pods: bool) -> Option<Stri
     }
 }
 
-fn draw_identity() -> Result<Identity, OpenError> {
+fn draw_identity(owner: Option<NodeUid>) -> Result<Identity, OpenError> {
     let mut bytes = [0; 24];
     getrandom::fill(&mut bytes).map_err(|error| OpenError::Io {
         what: "a node uid can't be drawn".to_owned(),
@@ -121,7 +138,7 @@ fn draw_identity() -> Result<Identity, OpenError> {
     let mut entropy = [0; 8];
     entropy.copy_from_slice(&bytes[..8]);
     Ok(Identity {
-        node: NodeUid::from_entropy(u64::from_le_bytes(entropy)),
+        node: owner.unwrap_or_else(|| NodeUid::from_entropy(u64::from_le_bytes(entropy))),
         journal: data_encoding::HEXLOWER.encode(&bytes[8..]),
     })
 }
@@ -164,6 +181,7 @@ fn assemble(
         names_due: opening.new_journal,
         rotate_after: None,
         trouble: None,
+        healed: None,
         stop: false,
         closed: false,
     };
@@ -208,22 +226,30 @@ fn first_segment(shared: &Shared, loaded: &Loaded, opening: &mut Opening) {
         opening.disk_full = true;
         if !core.snapshot_due && resume(shared, &mut core, loaded) {
             core.trouble = None;
+        } else {
+            // It can't be gone on in (it ends in half a line, say), so what it owns is of no use
+            // to it. Half of that is enough for the next one, unless somebody else is faster.
+            release_former(shared, loaded);
+            core.trouble = None;
+            shared.recover_with(&mut core, shared.sizes.reserve / 2);
         }
     }
     opening.read_only = core.trouble.as_ref().map(|t| t.why.clone());
-    if let Some(end) = loaded.end
-        && core
-            .writer
-            .live_first()
-            .is_some_and(|live| live != end.first)
-    {
-        let path = shared.dir.join(segment::file_name(end.first));
-        if let Err(error) = segment::release_reserve(&path) {
-            tracing::warn!(
-                error = one_line(&error),
-                "an ended segment's space can't be given back"
-            );
-        }
+    let live = core.writer.live_first();
+    if live.is_some() && live != loaded.end.map(|end| end.first) {
+        release_former(shared, loaded);
+    }
+}
+
+/// Gives back what the former segment owns beyond its bytes.
+fn release_former(shared: &Shared, loaded: &Loaded) {
+    let Some(end) = loaded.end else { return };
+    let path = shared.dir.join(segment::file_name(end.first));
+    if let Err(error) = segment::release_reserve(&path) {
+        tracing::warn!(
+            error = one_line(&error),
+            "an ended segment's space can't be given back"
+        );
     }
 }
 

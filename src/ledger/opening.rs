@@ -28,6 +28,9 @@ pub struct OpenOptions {
     pub sizes: Sizes,
     /// How the store is opened.
     pub store: StoreOptions,
+    /// Whose the run directory is: taken on where journal and store are gone and their
+    /// containers may be left, so that these can still be told from another node's.
+    pub owner: Option<NodeUid>,
 }
 
 impl OpenOptions {
@@ -40,6 +43,7 @@ impl OpenOptions {
             sizes: Sizes::default(),
             store: StoreOptions::new(&state_dir.join("db"), clock.clone()),
             clock,
+            owner: None,
         }
     }
 }
@@ -119,6 +123,8 @@ pub struct Opening {
     pub tail: Option<Tail>,
     /// What was lost, if the former journal is gone while other things are there.
     pub journal_lost: Option<String>,
+    /// How many instances are in doubt, by this damage or an earlier one.
+    pub doubted: usize,
     /// Why the journal can't be written, if it can't.
     pub read_only: Option<String>,
     /// Is the disk too full for a new segment?
@@ -141,6 +147,29 @@ impl Opening {
         DegradedMode::DiskFull,
     ];
 
+    /// What is damaged of the journal, in a sentence, or was and has left instances in doubt.
+    #[must_use]
+    pub fn damaged(&self) -> Option<String> {
+        let what = match (self.damage.as_slice(), self.ahead) {
+            ([first], _) => Some(first.to_string()),
+            ([first, more @ ..], _) => {
+                let n = more.len();
+                Some(format!("{first} (and {n} more, see `riklet state verify`)"))
+            }
+            ([], Some(Ahead { journal, store })) => Some(format!(
+                "it ends at line {journal}; up to {store} came from the store"
+            )),
+            ([], None) => None,
+        };
+        let doubted = match self.doubted {
+            0 => return what,
+            1 => "1 instance is in doubt".to_owned(),
+            n => format!("{n} instances are in doubt"),
+        };
+        let doubted = format!("{doubted}, see `riklet state repair`");
+        Some(what.map_or(doubted.clone(), |what| format!("{what}; {doubted}")))
+    }
+
     /// The degraded modes to enter, with what exactly; all of them are in [`Self::JUDGES`].
     #[must_use]
     pub fn degraded(&self) -> Vec<(DegradedMode, String)> {
@@ -155,14 +184,7 @@ impl Opening {
             }
             StoreOpening::Off { why } => modes.push((DegradedMode::StoreOff, why.clone())),
         }
-        if let Some(first) = self.damage.first() {
-            let more = match self.damage.len() {
-                1 => String::new(),
-                n => format!(" (and {} more, see `riklet state verify`)", n - 1),
-            };
-            modes.push((DegradedMode::JournalDamaged, format!("{first}{more}")));
-        } else if let Some(Ahead { journal, store }) = self.ahead {
-            let detail = format!("it ends at line {journal}; up to {store} came from the store");
+        if let Some(detail) = self.damaged() {
             modes.push((DegradedMode::JournalDamaged, detail));
         }
         if let Some(what) = &self.journal_lost {

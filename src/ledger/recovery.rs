@@ -24,6 +24,11 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Shared {
     /// Begins a new segment if the live one takes no more lines. Needs the gate.
     pub(super) fn recover(&self, core: &mut Core) {
+        self.recover_with(core, self.sizes.reserve);
+    }
+
+    /// The same for a segment that owns so many bytes.
+    pub(super) fn recover_with(&self, core: &mut Core, reserve: u64) {
         if core.writer.is_live() || core.closed {
             return;
         }
@@ -37,8 +42,8 @@ impl Shared {
                 Err(error) => self.lapse(core, &error),
             }
         }
-        match self.next_segment(core) {
-            Ok(()) => core.trouble = None,
+        match self.next_segment(core, reserve) {
+            Ok(()) => core.healed = core.trouble.take().map(|t| t.why).or(core.healed.take()),
             Err(error) => {
                 let why = one_line(&error);
                 tracing::error!(why, "the journal is read-only");
@@ -51,9 +56,8 @@ impl Shared {
         }
     }
 
-    fn next_segment(&self, core: &mut Core) -> Result<(), AppendError> {
-        let prepared =
-            Prepared::new(&self.disk, &self.dir, self.sizes.reserve).map_err(AppendError::Io)?;
+    fn next_segment(&self, core: &mut Core, reserve: u64) -> Result<(), AppendError> {
+        let prepared = Prepared::new(&self.disk, &self.dir, reserve).map_err(AppendError::Io)?;
         if core.snapshot_due
             && let Err(error) = self.write_snapshot(&core.snapshot(self.clock.now().at))
         {

@@ -30,8 +30,10 @@ pub(super) fn run(shared: &Shared) {
             rotate(shared);
         }
         let mut core = shared.core();
-        if std::mem::take(&mut core.snapshot_wanted) {
-            snapshot(shared, core);
+        if std::mem::take(&mut core.snapshot_wanted)
+            && let Err(error) = snapshot(shared, core)
+        {
+            tracing::warn!(%error, "a snapshot can't be written");
         }
         drop(gate);
     }
@@ -135,18 +137,17 @@ fn seal(shared: &Shared, core: &mut Core) -> Result<(), AppendError> {
 }
 
 /// Takes a snapshot of what is durable and lets go of what need not be kept.
-fn snapshot(shared: &Shared, core: MutexGuard<'_, Core>) {
+/// Needs the gate.
+pub(super) fn snapshot(shared: &Shared, core: MutexGuard<'_, Core>) -> std::io::Result<()> {
     let now = shared.clock.now().at;
     let snapshot = core.snapshot(now);
     drop(core);
-    if let Err(error) = shared.write_snapshot(&snapshot) {
-        tracing::warn!(%error, "a snapshot can't be written");
-        return;
-    }
+    shared.write_snapshot(&snapshot)?;
     match retention::prune(&shared.disk, &shared.dir, &shared.sizes, now) {
         Ok(gone) if !gone.is_empty() => tracing::info!(segments = gone.len(), "history removed"),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "history can't be removed"),
     }
     shared.flush_store_soon();
+    Ok(())
 }

@@ -290,6 +290,7 @@ fn a_journal_that_cannot_be_written_says_so_and_heals() {
 }
 
 mod attacks;
+mod doubts;
 mod full;
 mod power;
 mod stores;

@@ -98,8 +98,13 @@ fn exit_failure(
     container: &ContainerRecord,
 ) -> Option<StateReport> {
     let last = container.last_exit.as_ref()?;
+    // A later attempt was removed before it ran; the next one starts without delay.
+    if container.phase == Phase::Waiting && last.attempt < container.attempt {
+        return None;
+    }
     let exit = &last.exit;
     let retry = match container.next_up {
+        Some(_) if exit.reason == Some(Reason::NodeDrained) => "it is started again on uncordon",
         Some(_) => "it is started again",
         None => "it is not started again",
     };

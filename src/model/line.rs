@@ -364,6 +364,33 @@ pub enum Event {
         /// Seq of the last line whose state was sent.
         through: Seq,
     },
+    /// Lines are lost that may have been about these incarnations: they are neither started nor
+    /// stopped until an instruction names them, or an operator accepts what is known.
+    Doubted {
+        /// The incarnations.
+        uids: Vec<Uid>,
+        /// What is lost, in a sentence.
+        why: String,
+    },
+    /// What is known of an incarnation in doubt is what it shall be.
+    Settled {
+        /// The incarnation.
+        uid: Uid,
+        /// Who said so.
+        source: Source,
+    },
+    /// An incarnation of which only its mark is known shall go.
+    Disowned {
+        /// Its mark.
+        uid: Uid,
+        /// The instance that its mark names, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceId>,
+        /// Who said so.
+        source: Source,
+        /// When SIGKILL follows, in CLOCK_BOOTTIME ms.
+        deadline_up: u64,
+    },
     /// A degraded mode was entered.
     DegradedEntered {
         /// Which.
@@ -391,6 +418,8 @@ impl Event {
             | Self::ImageFailed { uid, .. }
             | Self::AttemptIntended { uid, .. }
             | Self::Removed { uid }
+            | Self::Settled { uid, .. }
+            | Self::Disowned { uid, .. }
             | Self::Acknowledged { uid, .. } => Some(uid),
             Self::Refused { uid, .. } => uid.as_ref(),
             Self::Created { container, .. }
@@ -408,6 +437,7 @@ impl Event {
             | Self::NodeStopping {}
             | Self::Drained {}
             | Self::Uncordoned {}
+            | Self::Doubted { .. }
             | Self::DegradedEntered { .. }
             | Self::DegradedLeft { .. } => None,
         }
@@ -423,6 +453,7 @@ impl Event {
                 | Self::Queued { .. }
                 | Self::DestroyAccepted { .. }
                 | Self::Refused { .. }
+                | Self::Settled { .. }
         )
     }
 
@@ -455,6 +486,9 @@ impl Event {
             Self::Drained {} => "drained",
             Self::Uncordoned {} => "uncordoned",
             Self::Acknowledged { .. } => "acknowledged",
+            Self::Doubted { .. } => "doubted",
+            Self::Settled { .. } => "settled",
+            Self::Disowned { .. } => "disowned",
             Self::DegradedEntered { .. } => "degraded_entered",
             Self::DegradedLeft { .. } => "degraded_left",
         }

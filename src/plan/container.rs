@@ -65,6 +65,14 @@ impl Turn<'_> {
         exit
     }
 
+    /// Is its monitor about to tell how it ended, and not stuck?
+    fn awaits_exit(&self, id: &ContainerId, seen: &ObservedContainer) -> bool {
+        let now = self.now.up;
+        let since = self.circumstances.awaited.get(id).copied().unwrap_or(now);
+        let overdue = now.saturating_sub(since) >= EXIT_OVERDUE_MS;
+        seen.exit.is_none() && seen.monitor && !overdue
+    }
+
     /// Plans the record of an end, with what the restart policy makes of it; the next attempt
     /// begins with it where that is due and `at_once`.
     pub(super) fn record_exit(
@@ -144,7 +152,10 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
     if container.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none() {
         return plan_start(turn, n, container, plan);
     }
-    if container.phase.may_live() && (outdated || turn.circumstances.drained) {
+    // A stop that was begun is carried through, also if nobody wants it any more (uncordoned
+    // within the grace): SIGTERM may have been sent, and who got it doesn't serve any longer.
+    let stopping = container.stop.is_some();
+    if container.phase.may_live() && (outdated || turn.circumstances.drained || stopping) {
         let reason = if outdated {
             Reason::Replacing
         } else {
@@ -206,6 +217,10 @@ fn plan_intended(
             let exit = turn.exit_of(container, seen);
             let why = "it ran and ended, and neither is recorded";
             turn.record_exit(id, container, exit, why, true, plan);
+        }
+        // It ran and has just ended; to end its monitor now would be to run it once more.
+        (Status::Stopped, _) if !rebooted && turn.awaits_exit(&id, seen) => {
+            plan.wake(turn.now.up + EXIT_RECHECK_MS);
         }
         _ => {
             let why = "its start was intended, and nothing proves that it was made";
@@ -291,15 +306,7 @@ pub(super) fn plan_over(
 ) {
     let seen = turn.seen(&id);
     let lives = !matches!(seen.status, Status::Absent | Status::Stopped);
-    let since = turn
-        .circumstances
-        .awaited
-        .get(&id)
-        .copied()
-        .unwrap_or(turn.now.up);
-    let overdue = turn.now.up.saturating_sub(since) >= EXIT_OVERDUE_MS;
-    let awaited = !lives && seen.exit.is_none() && seen.monitor && !overdue;
-    if awaited && !turn.rebooted(container) {
+    if !lives && turn.awaits_exit(&id, seen) && !turn.rebooted(container) {
         // It is about to tell; the exit file's event wakes us sooner.
         plan.wake(turn.now.up + EXIT_RECHECK_MS);
         return;

@@ -15,7 +15,7 @@ mod stop;
 
 pub use self::{
     action::{Action, InstancePlan, Planned},
-    planner::{Circumstances, plan_instance, plan_unknown},
+    planner::{Circumstances, plan_disowned, plan_instance, plan_unknown},
 };
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::model::{
     fold::{Desired, InstanceRecord},
     ids::{ContainerId, Uid},
     line::Moment,
-    observed::ObservedInstance,
+    observed::{ObservedInstance, Status},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +40,10 @@ pub fn plan_instance(
     now: &Moment,
 ) -> InstancePlan {
     let mut plan = InstancePlan::default();
+    if record.doubt.is_some() {
+        // What it shall be may be among what is lost: nothing is started, stopped or removed.
+        return plan;
+    }
     let turn = Turn {
         record,
         observed,
@@ -94,6 +98,37 @@ pub fn plan_unknown(uid: &Uid, observed: &ObservedInstance, known_removed: bool)
     }
     if observed.leftovers {
         plan.push(Action::RemoveSandbox, &why);
+    }
+    plan
+}
+
+/// What to do with something that bears our mark, has no record, and shall go: SIGTERM, until the
+/// deadline that stands in the journal, then nothing of it is left.
+#[must_use]
+pub fn plan_disowned(
+    observed: &ObservedInstance,
+    deadline_up: u64,
+    signalled: &BTreeSet<ContainerId>,
+    now: &Moment,
+) -> InstancePlan {
+    let mut plan = InstancePlan::default();
+    let why = "nothing is known of it but its mark, and it was told to go";
+    for (id, seen) in &observed.containers {
+        let container = id.clone();
+        if seen.status != Status::Running || deadline_up <= now.up {
+            plan.push(Action::Remove { container }, why);
+            continue;
+        }
+        if !signalled.contains(id) {
+            plan.push(Action::Terminate { container }, why);
+        }
+        plan.wake(deadline_up);
+    }
+    if observed.containers.is_empty() {
+        if observed.leftovers {
+            plan.push(Action::RemoveSandbox, why);
+        }
+        plan.push(Action::RecordRemoved, why);
     }
     plan
 }

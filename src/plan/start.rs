@@ -115,12 +115,17 @@ pub(super) fn start_at_once(
 /// Is anything left of containers of a former generation?
 fn former_generation_left(turn: &Turn<'_>) -> bool {
     turn.record.attempted().any(|(n, c)| {
-        c.generation < turn.record.generation
-            && (c.phase.may_live()
-                || turn
-                    .record
-                    .current(n)
-                    .is_some_and(|id| turn.seen(&id).leftovers))
+        let Some(id) = turn
+            .record
+            .current(n)
+            .filter(|_| c.generation < turn.record.generation)
+        else {
+            return false;
+        };
+        let seen = turn.seen(&id);
+        // An intent of which nothing is to be seen needs no end: nobody would ever give it one.
+        let nothing = c.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none();
+        (c.phase.may_live() && !nothing) || seen.leftovers
     })
 }
 

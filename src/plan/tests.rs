@@ -453,6 +453,11 @@ fn a_newer_generation_follows_when_nothing_of_the_former_is_left() {
             "create 0-2",
         ),
         (
+            "it was intended, and nothing came of it: nobody would ever record its end",
+            always().attempt(Phase::Intended).replaced(),
+            "create 0-2",
+        ),
+        (
             "one ended, the other doesn't yet",
             two.clone()
                 .exited(0, Some(NOW))
@@ -617,6 +622,58 @@ fn without_a_record_only_what_was_removed_is_removed() {
 }
 
 #[test]
+fn an_instance_in_doubt_is_left_as_it_is() {
+    let doubt = |mut row: Row| {
+        row.record.doubt = Some("line 7 is lost".to_owned());
+        row
+    };
+    let gone = |mut row: Row| {
+        row.record.desired = Desired::Gone;
+        row
+    };
+    let runs = always().attempt(Phase::Running).seen(Status::Running);
+    check(vec![
+        ("never started", doubt(always()), ""),
+        ("running", doubt(runs.clone()), ""),
+        ("to be gone", doubt(gone(runs.clone())), ""),
+        (
+            "ended",
+            doubt(always().attempt(Phase::Running).seen(Status::Stopped)),
+            "",
+        ),
+        (
+            "an attempt that isn't known",
+            doubt(runs.seen_as(0, 3, Status::Stopped)),
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_disowned_gets_sigterm_and_sigkill_at_the_deadline_and_then_nothing_is_left() {
+    let row = always()
+        .seen_as(0, 1, Status::Running)
+        .seen_as(1, 1, Status::Stopped);
+    let plan = |deadline, signalled: bool| {
+        let ids = BTreeSet::from([id(0, 1)]);
+        let signalled = if signalled { ids } else { BTreeSet::new() };
+        plan_disowned(&row.observed, deadline, &signalled, &now())
+    };
+    let first = plan(NOW + 5, false);
+    assert_eq!(said(&first), "terminate 0-1, remove 1-1, wake +5");
+    assert_eq!(said(&plan(NOW + 5, true)), "remove 1-1, wake +5");
+    assert_eq!(said(&plan(NOW, true)), "remove 0-1, remove 1-1");
+    let mut rest = ObservedInstance {
+        leftovers: true,
+        ..ObservedInstance::default()
+    };
+    let last = |seen: &ObservedInstance| said(&plan_disowned(seen, NOW, &BTreeSet::new(), &now()));
+    assert_eq!(last(&rest), "remove-sandbox, record-removed");
+    rest.leftovers = false;
+    assert_eq!(last(&rest), "record-removed");
+}
+
+#[test]
 fn attempts_besides_the_current_one_go_by_evidence_only() {
     let second = |status| {
         always()
@@ -725,6 +782,25 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
                 .seen(Status::Stopped)
                 .exit_file(0),
             "record-exit 0-1 0 - never 0",
+        ),
+        (
+            "not even its start recorded, and its monitor is about to tell how it ended",
+            row(1, Never)
+                .attempt(Phase::Intended)
+                .seen(Status::Stopped)
+                .monitor(true),
+            "wake +200",
+        ),
+        (
+            "not even its start recorded, and its monitor is stuck",
+            row(1, Never)
+                .attempt(Phase::Intended)
+                .seen(Status::Stopped)
+                .monitor(true)
+                .changed(|row| {
+                    row.circumstances.awaited.insert(id(0, 1), NOW - 10_000);
+                }),
+            "remove 0-1",
         ),
         (
             "gone, no exit file",

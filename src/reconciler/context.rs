@@ -21,10 +21,23 @@ use crate::{
         observed::{ObservedContainer, ObservedInstance, Status},
     },
     node::{Failure, FailureKind, Node},
+    plan::Action,
 };
 
-/// How long a hung call is shown after the last one, in ms.
-const HUNG_SHOWN_MS: u64 = 60_000;
+/// How long trouble with the runtime is shown after it was last met, in ms. What fails is tried
+/// again after 300 s at most, so trouble that lasts is met again before.
+const SHOWN_MS: u64 = 330_000;
+
+/// Before or after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
+/// Told of each action; a simulation dies there.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) type Witness = Box<dyn Fn(&Action, Side) + Send + Sync>;
 
 /// What turns share.
 pub struct Context<N, B> {
@@ -35,6 +48,8 @@ pub struct Context<N, B> {
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
     memory: Mutex<Memory>,
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) witness: Option<Witness>,
 }
 
 /// What this daemon knows besides the journal; losing it costs a signal more, nothing else.
@@ -43,9 +58,9 @@ pub(super) struct Memory {
     pub(super) signalled: BTreeSet<ContainerId>,
     pub(super) kills: BTreeMap<ContainerId, u32>,
     held: BTreeSet<Uid>,
-    hung_at: Option<u64>,
+    /// When each degraded mode of the runtime was last met.
+    met: BTreeMap<DegradedMode, u64>,
     awaited: BTreeMap<ContainerId, u64>,
-    unclaimed: BTreeMap<Uid, Vec<ContainerId>>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -58,8 +73,22 @@ impl<N: Node, B: Book> Context<N, B> {
             intake,
             operations,
             memory: Mutex::default(),
+            #[cfg(any(test, feature = "testing"))]
+            witness: None,
         }
     }
+
+    /// Tells the witness of an action, where there is one.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn tell(&self, action: &Action, side: Side) {
+        if let Some(witness) = &self.witness {
+            witness(action, side);
+        }
+    }
+
+    /// Nobody watches a daemon.
+    #[cfg(not(any(test, feature = "testing")))]
+    pub(super) fn tell(&self, _: &Action, _: Side) {}
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,14 +99,17 @@ impl<N: Node, B: Book> Context<N, B> {
         self.memory().held = uids;
     }
 
-    /// What bears this node's mark and of which nothing is known, as the last survey found it.
-    #[must_use]
-    pub fn unclaimed(&self) -> BTreeMap<Uid, Vec<ContainerId>> {
-        self.memory().unclaimed.clone()
-    }
-
-    pub(super) fn set_unclaimed(&self, unclaimed: BTreeMap<Uid, Vec<ContainerId>>) {
-        self.memory().unclaimed = unclaimed;
+    /// Unclaimed things that are on their way out and bear the mark of this incarnation's
+    /// instance: it isn't started beside them.
+    pub(super) fn leaving_before(&self, uid: &Uid) -> Vec<Uid> {
+        self.book.read(|fold| {
+            let Some(record) = fold.instances.get(uid) else {
+                return Vec::new();
+            };
+            let disowned = fold.node.disowned.iter();
+            let same = disowned.filter(|(_, d)| d.instance.as_ref() == Some(&record.instance));
+            same.map(|(uid, _)| uid.clone()).collect()
+        })
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {
@@ -127,14 +159,12 @@ impl<N: Node, B: Book> Context<N, B> {
     /// Enters the degraded mode that a failure of the runtime stands for, once.
     pub(super) fn runtime_fails(&self, failure: &Failure) -> Result<(), BookError> {
         let mode = match failure.kind {
-            FailureKind::Hung => {
-                self.memory().hung_at = Some(self.book.now().up);
-                DegradedMode::RuntimeHung
-            }
+            FailureKind::Hung => DegradedMode::RuntimeHung,
             FailureKind::ProgramMissing => DegradedMode::RuntimeMissing,
             FailureKind::DiskFull => DegradedMode::DiskFull,
             _ => return Ok(()),
         };
+        self.memory().met.insert(mode, self.book.now().up);
         if !self
             .book
             .read(|fold| fold.node.degraded.contains_key(&mode))
@@ -147,25 +177,38 @@ impl<N: Node, B: Book> Context<N, B> {
         Ok(())
     }
 
-    /// Leaves the degraded modes that a success of the runtime disproves.
+    /// Leaves the degraded modes that a success of the runtime disproves. A call that succeeds
+    /// for one container says nothing of another's that hangs.
     pub(super) fn runtime_works(&self) -> Result<(), BookError> {
-        self.leave(DegradedMode::RuntimeMissing)?;
-        self.leave(DegradedMode::DiskFull)
+        let mut memory = self.memory();
+        memory.met.remove(&DegradedMode::RuntimeMissing);
+        memory.met.remove(&DegradedMode::DiskFull);
+        drop(memory);
+        self.leave(DegradedMode::RuntimeMissing)
     }
 
-    /// Leaves the degraded mode of hung calls once none has hung for a while: a call that
-    /// succeeds for one container says nothing of another.
-    pub(super) fn hung_long_ago(&self) -> Result<(), BookError> {
-        let now = self.book.now().up;
-        let quiet = self
-            .memory()
-            .hung_at
-            .is_none_or(|up| now.saturating_sub(up) >= HUNG_SHOWN_MS);
-        if quiet {
-            self.leave(DegradedMode::RuntimeHung)
-        } else {
-            Ok(())
+    /// Leaves the degraded modes of the runtime that were not met for a while: what failed is
+    /// mended, or gone.
+    pub(super) fn runtime_is_quiet(&self) -> Result<(), BookError> {
+        for mode in [DegradedMode::RuntimeHung, DegradedMode::RuntimeMissing] {
+            if !self.was_met(mode) {
+                self.leave(mode)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Has something failed for lack of space, and nothing been created since? The ledger has a
+    /// word in this mode, too, so it isn't left here.
+    #[must_use]
+    pub fn lacks_space(&self) -> bool {
+        self.was_met(DegradedMode::DiskFull)
+    }
+
+    fn was_met(&self, mode: DegradedMode) -> bool {
+        let now = self.book.now().up;
+        let met = self.memory().met.get(&mode).copied();
+        met.is_some_and(|up| now.saturating_sub(up) < SHOWN_MS)
     }
 
     fn leave(&self, mode: DegradedMode) -> Result<(), BookError> {

@@ -8,7 +8,7 @@ use crate::{
     book::{Book, BookError},
     error_chain::one_line,
     model::{
-        fold::Desired,
+        fold::{Desired, InstanceRecord},
         ids::{ContainerId, Uid},
         line::{Event, Intent},
     },
@@ -54,6 +54,13 @@ pub(super) enum ActionError {
     Book(#[from] BookError),
 }
 
+/// The image of an intended attempt, if the attempt is still what is wanted.
+fn image_of<'a>(record: &'a InstanceRecord, intent: &Intent) -> Option<&'a str> {
+    let image = &record.container_spec(intent.container.n)?.image;
+    let snapshot = record.images.get(image)?.snapshot.as_ref();
+    (record.desired == Desired::Run && snapshot == Some(&intent.snapshot)).then_some(image)
+}
+
 impl<N: Node, B: Book> Context<N, B> {
     /// Does one action.
     pub(super) async fn execute(
@@ -62,6 +69,9 @@ impl<N: Node, B: Book> Context<N, B> {
         action: &Action,
         superseded: &Superseded,
     ) -> Result<Done, ActionError> {
+        // A journal that can't be written stops nothing and removes nothing: what a remove would
+        // take (an exit that isn't written down yet) could not be had again.
+        self.book.writable()?;
         match action {
             Action::PullImage { image, pinned } => {
                 self.pull(uid, image, pinned.as_deref(), superseded).await
@@ -124,11 +134,22 @@ impl<N: Node, B: Book> Context<N, B> {
                 Ok(Done::Next)
             }
             Action::RecordRemoved => {
+                let waiting = self.waits_for(uid);
                 self.book.record(Event::Removed { uid: uid.clone() })?;
-                let begun = self.intake.begin_waiting().await?;
+                let mut begun = self.intake.begin_waiting().await?;
+                begun.extend(waiting);
                 Ok(Done::Removed { begun })
             }
         }
+    }
+
+    /// The incarnation that isn't started before this one, which is unclaimed, is gone.
+    fn waits_for(&self, uid: &Uid) -> Option<Uid> {
+        self.book.read(|fold| {
+            let gone = fold.node.disowned.get(uid)?;
+            let next = fold.by_instance(gone.instance.as_ref()?)?;
+            Some(next.uid.clone())
+        })
     }
 
     fn write(&self, event: Event) -> Result<Done, ActionError> {
@@ -144,6 +165,8 @@ impl<N: Node, B: Book> Context<N, B> {
         superseded: &Superseded,
     ) -> Result<Done, ActionError> {
         let pulled = tokio::select! {
+            // What is had is written down, also where it came just too late.
+            biased;
             pulled = self.node.ensure_image(image, pinned) => pulled,
             // Dropping the pull ends it, unless others wait for it too.
             () = superseded.wait() => return Ok(Done::Next),
@@ -191,21 +214,17 @@ impl<N: Node, B: Book> Context<N, B> {
 
     async fn create(&self, uid: &Uid, intent: &Intent) -> Result<Done, ActionError> {
         let _permit = self.operations.acquire().await;
-        let known = self.book.read(|fold| {
+        // Between the plan and here an instruction may have come: then plan again.
+        let intended = self.book.read(|fold| {
             let record = fold.instances.get(uid)?;
-            let image = &record.container_spec(intent.container.n)?.image;
-            // Between the plan and here an instruction may have come: then plan again.
-            let current = record.desired == Desired::Run
-                && record.images.get(image)?.snapshot.as_ref() == Some(&intent.snapshot);
             // Attempts never repeat: if it is the current one, its intent came with the record of
             // the former one's end.
             let container = &intent.container;
             let intended = record.current(container.n).as_ref() == Some(container);
-            let intended = intended.then_some(record.last_seq);
-            let instance = record.instance.clone();
-            current.then(|| Some((instance, record.spec.clone()?, image.clone(), intended)))?
+            image_of(record, intent)?;
+            Some(intended.then_some(record.last_seq))
         });
-        let Some((instance, workload, image, intended)) = known else {
+        let Some(intended) = intended else {
             return Ok(Done::Next);
         };
         let seq = match intended {
@@ -217,6 +236,19 @@ impl<N: Node, B: Book> Context<N, B> {
             }
         };
         self.book.durable(seq).await?;
+        // Only what is read after the intent was written is what the intent is of: a newer
+        // definition may have come just before it, or since.
+        let intended = self.book.read(|fold| {
+            let record = fold.instances.get(uid)?;
+            let image = image_of(record, intent)?.to_owned();
+            let attempt = record.container(intent.container.n)?;
+            let same = attempt.attempt == intent.container.attempt
+                && attempt.generation == record.generation;
+            same.then(|| Some((record.instance.clone(), record.spec.clone()?, image)))?
+        });
+        let Some((instance, workload, image)) = intended else {
+            return Ok(Done::Next);
+        };
         let request = CreateRequest {
             intent,
             instance: instance.as_str(),
@@ -309,10 +341,14 @@ impl<N: Node, B: Book> Context<N, B> {
 
     async fn remove(&self, container: &ContainerId) -> Result<Done, ActionError> {
         // Its end has to be durable before what tells of it goes. Where everything is to be
-        // gone nothing is started again whatever its end was, so that nobody waits.
+        // gone nothing is started again whatever its end was, so that nobody waits; but that has
+        // to be durable then.
         let ended = self.book.read(|fold| {
             let record = fold.instances.get(&container.uid)?;
-            (record.desired == Desired::Run).then_some(record.last_seq)
+            Some(match record.desired {
+                Desired::Run => record.last_seq,
+                Desired::Gone => record.instructed_seq,
+            })
         });
         if let Some(seq) = ended {
             self.book.durable(seq).await?;

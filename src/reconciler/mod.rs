@@ -3,7 +3,8 @@
 //! Owns: when an instance is looked at. In: wakes (instructions, the link), the node's hints,
 //! timers, and a resync. Out: turns, each of which plans and executes ([`turn`]). Must never
 //! happen here: a decision (that is [`plan`](crate::plan)'s), two turns of one instance at once,
-//! or one instance waiting for another's hung call.
+//! or one instance waiting for another's hung call. This file only waits and spawns; what follows
+//! from an event is in [`rounds`], which the simulation of crashes drives without a runtime.
 //!
 //! Guarantees: wakes of an instance collapse; an event costs O(that instance); a hint that is
 //! lost is made up for by the next resync. Assumptions: observing is cheap and forks nothing.
@@ -11,11 +12,12 @@
 mod context;
 mod executor;
 mod queue;
+mod rounds;
 mod survey;
 mod turn;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,16 +32,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{context::Context, survey::plans};
-use self::{
-    queue::{Queue, Ready},
-    turn::{TurnEnd, run_turn},
+pub(crate) use self::rounds::{Ended, Rounds, work};
+pub use self::{
+    context::Context,
+    survey::{look_first, plans},
 };
-use crate::{
-    book::Book,
-    model::ids::Uid,
-    node::{Change, Node},
-};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::{context::Side, turn::plan_of};
+use crate::{book::Book, model::ids::Uid, node::Node};
 
 /// How long running turns may go on when the daemon stops; a turn that is cut is resumed by the
 /// next daemon like one that was killed.
@@ -63,6 +63,12 @@ pub enum Wake {
 pub struct Waker(mpsc::UnboundedSender<Wake>);
 
 impl Waker {
+    /// A waker and what it wakes.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Wake>) {
+        let (sender, wakes) = mpsc::unbounded_channel();
+        (Self(sender), wakes)
+    }
+
     /// Wakes. After the reconciler has ended this does nothing.
     pub fn wake(&self, wake: Wake) {
         // The receiver is gone only when the daemon stops; the next one looks at everything.
@@ -72,60 +78,49 @@ impl Waker {
 
 /// The loop.
 pub struct Reconciler<N, B> {
-    context: Arc<Context<N, B>>,
+    rounds: Rounds<N, B>,
     wakes: mpsc::UnboundedReceiver<Wake>,
     resync: Duration,
-    queue: Queue,
     turns: JoinSet<Ended>,
     /// Whose turn a task is, for one that dies can't tell.
     tasks: HashMap<tokio::task::Id, Uid>,
-}
-
-/// What a task of the loop ended with.
-enum Ended {
-    Turn(Uid, TurnEnd),
-    Survey(Vec<Uid>),
 }
 
 impl<N: Node, B: Book> Reconciler<N, B> {
     /// A reconciler and what wakes it. Starts of incarnations that are known now wait for
     /// [`Wake::LiftHold`], for a destroy of one may be on its way.
     pub fn new(context: Context<N, B>, resync: Duration) -> (Self, Waker) {
-        let (sender, wakes) = mpsc::unbounded_channel();
-        let known = context
-            .book
-            .read(|fold| fold.instances.keys().cloned().collect());
-        context.hold(known);
+        let (waker, wakes) = Waker::new();
         let this = Self {
-            context: Arc::new(context),
+            rounds: Rounds::new(context),
             wakes,
             resync,
-            queue: Queue::default(),
             turns: JoinSet::new(),
             tasks: HashMap::new(),
         };
-        (this, Waker(sender))
+        (this, waker)
     }
 
     /// What turns share, for `plan` to be asked from outside.
     #[must_use]
     pub fn context(&self) -> Arc<Context<N, B>> {
-        Arc::clone(&self.context)
+        Arc::clone(self.rounds.context())
     }
 
     /// Runs until `stop`. Containers are left as they are.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut resync = tokio::time::interval(self.resync);
         resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let context = self.context();
         loop {
-            let due = self.queue.next_due().map(|up| self.instant(up));
+            let due = self.rounds.next_due().map(|up| self.instant(up));
             let reason = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(wake) = self.wakes.recv() => self.on_wake(wake),
-                change = self.context.node.changed() => self.on_change(change),
-                Some(end) = self.turns.join_next_with_id() => self.on_turn_end(end),
-                () = at(due) => self.on_due(),
-                _ = resync.tick() => self.on_resync(),
+                Some(wake) = self.wakes.recv() => self.rounds.on_wake(wake),
+                change = context.node.changed() => self.rounds.on_change(change),
+                Some(end) = self.turns.join_next_with_id() => self.on_end(end),
+                () = at(due) => self.rounds.on_due(),
+                _ = resync.tick() => self.rounds.on_resync(),
             };
             tracing::trace!(reason, "turn of the reconciler's loop");
             self.start_ready();
@@ -138,95 +133,34 @@ impl<N: Node, B: Book> Reconciler<N, B> {
     }
 
     fn instant(&self, up: u64) -> Instant {
-        let now = self.context.book.now().up;
+        let now = self.rounds.context().book.now().up;
         Instant::now() + Duration::from_millis(up.saturating_sub(now))
     }
 
-    fn on_wake(&mut self, wake: Wake) -> &'static str {
-        match wake {
-            Wake::Instructed(uid) => self.queue.push(uid, true),
-            Wake::Look(uid) => self.queue.push(uid, false),
-            Wake::Everything => self.push_all(),
-            Wake::LiftHold => {
-                self.context.hold(BTreeSet::new());
-                self.push_all();
-            }
-        }
-        "wake"
-    }
-
-    fn on_change(&mut self, change: Change) -> &'static str {
-        match change {
-            Change::Instance(uid) => self.queue.push(uid, false),
-            Change::Anywhere => return self.on_resync(),
-        }
-        "change"
-    }
-
-    fn on_due(&mut self) -> &'static str {
-        self.queue.take_due(self.context.book.now().up);
-        "due"
-    }
-
-    /// A survey is a turn like any other, so that a slow disk holds up nobody.
-    fn on_resync(&mut self) -> &'static str {
-        let context = Arc::clone(&self.context);
-        if self.queue.begin_survey() {
-            self.turns
-                .spawn(async move { Ended::Survey(survey::differing(&context).await) });
-        }
-        "resync"
-    }
-
-    fn push_all(&mut self) {
-        let all: Vec<Uid> = self
-            .context
-            .book
-            .read(|fold| fold.instances.keys().cloned().collect());
-        for uid in all {
-            self.queue.push(uid, false);
-        }
-    }
-
-    fn on_turn_end(
+    fn on_end(
         &mut self,
         end: Result<(tokio::task::Id, Ended), tokio::task::JoinError>,
     ) -> &'static str {
-        let now = self.context.book.now().up;
         match end {
-            Ok((task, Ended::Turn(uid, end))) => {
+            Ok((task, ended)) => {
                 self.tasks.remove(&task);
-                for other in end.also {
-                    self.queue.push(other, false);
-                }
-                self.queue.end(&uid, now, end.wake_up, end.failed);
+                self.rounds.on_end(ended)
             }
-            Ok((_, Ended::Survey(found))) => {
-                self.queue.end_survey();
-                for uid in found {
-                    self.queue.push(uid, false);
-                }
-            }
-            // A panic is a defect; it must not hold up the instance for ever.
             Err(error) => {
                 tracing::error!(%error, "a turn died");
-                match self.tasks.remove(&error.id()) {
-                    Some(uid) => self.queue.end(&uid, now, None, true),
-                    None => self.queue.end_survey(),
-                }
+                let whose = self.tasks.remove(&error.id());
+                self.rounds.on_death(whose.as_ref())
             }
         }
-        "turn ended"
     }
 
     fn start_ready(&mut self) {
-        while let Some(Ready { uid, superseded }) = self.queue.pop() {
-            let (context, whose) = (Arc::clone(&self.context), uid.clone());
-            let task = self.turns.spawn(async move {
-                let end = run_turn(&context, &uid, &superseded).await;
-                Ended::Turn(uid, end)
-            });
-            self.tasks.insert(task.id(), whose);
+        while let Some(job) = self.rounds.next_job() {
+            let whose = job.uid().cloned();
+            let task = self.turns.spawn(work(self.context(), job));
+            if let Some(uid) = whose {
+                self.tasks.insert(task.id(), uid);
+            }
         }
     }
 }

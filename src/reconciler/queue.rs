@@ -12,7 +12,7 @@ const RETRY_BASE_MS: u64 = 500;
 const RETRY_CAP_MS: u64 = 30_000;
 
 /// An instance whose turn is to begin.
-pub(super) struct Ready {
+pub(crate) struct Ready {
     pub(super) uid: Uid,
     pub(super) superseded: Superseded,
 }

@@ -9,8 +9,9 @@ use super::{
 use crate::{
     book::Book,
     error_chain::one_line,
+    intake::Unclaimed,
     model::{
-        ids::{InstanceId, Uid},
+        ids::{ContainerId, InstanceId, Uid},
         line::{DegradedMode, Event},
         observed::ObservedInstance,
     },
@@ -28,9 +29,10 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
             return Vec::new();
         }
     };
-    let known: BTreeSet<Uid> = context
-        .book
-        .read(|fold| fold.instances.keys().cloned().collect());
+    let known: BTreeSet<Uid> = context.book.read(|fold| {
+        let leaving = fold.node.disowned.keys();
+        fold.instances.keys().chain(leaving).cloned().collect()
+    });
     let mut unclaimed = BTreeMap::new();
     let mut due = Vec::new();
     let (nothing, now) = (ObservedInstance::default(), context.book.now().up);
@@ -47,15 +49,47 @@ pub(super) async fn differing<N: Node, B: Book>(context: &Context<N, B>) -> Vec<
         if !plan.actions.is_empty() || overdue {
             due.push(uid.clone());
         } else if !known.contains(uid) {
-            unclaimed.insert(uid.clone(), observed.containers.keys().cloned().collect());
+            let containers = observed.containers.keys().cloned().collect();
+            unclaimed.insert(uid.clone(), unclaimed_as(context, uid, containers).await);
         }
     }
+    due.extend(begin_waiting(context).await);
     show_unclaimed(context, unclaimed.keys());
-    context.set_unclaimed(unclaimed);
-    if let Err(error) = context.hung_long_ago() {
+    context.intake.set_unclaimed(unclaimed);
+    if let Err(error) = context.runtime_is_quiet() {
         tracing::warn!(why = %one_line(&error), "a degraded mode couldn't be left");
     }
     due
+}
+
+/// What is unclaimed, with the instance that its mark names.
+async fn unclaimed_as<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    containers: Vec<ContainerId>,
+) -> Unclaimed {
+    let former = context.intake.unclaimed().remove(uid);
+    let instance = match former.and_then(|former| former.instance) {
+        Some(instance) => Some(instance),
+        None => context.node.instance_of(uid).await,
+    };
+    Unclaimed {
+        instance,
+        containers,
+    }
+}
+
+/// Creates that waited for a destruction and couldn't begin at its end (the disk was full, say):
+/// nobody repeats them, so they are tried again until they can be written down.
+async fn begin_waiting<N: Node, B: Book>(context: &Context<N, B>) -> Vec<Uid> {
+    context
+        .intake
+        .begin_waiting()
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(why = %one_line(&error), "waiting creates go on waiting");
+            Vec::new()
+        })
 }
 
 /// Enters or leaves the degraded mode Unclaimed. What is unclaimed is left running.
@@ -77,6 +111,12 @@ fn show_unclaimed<'a, N: Node, B: Book>(
     if let Err(error) = context.book.record(event) {
         tracing::warn!(why = %one_line(&error), "unclaimed containers couldn't be written down");
     }
+}
+
+/// Looks at everything before anything is told, so that what is unclaimed is known.
+pub async fn look_first<N: Node, B: Book>(context: &Context<N, B>) {
+    // What is due is found again by the loop's own first look.
+    let _ = differing(context).await;
 }
 
 /// What would be done now, by instance: only those for which there is something.

@@ -1,5 +1,9 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+mod races;
+
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{
@@ -9,12 +13,15 @@ use super::{
 };
 use crate::{
     image::reference::TransportPolicy,
-    intake::{Intake, Verdict},
+    intake::{Intake, Unclaimed, Verdict},
     model::{
         fold::Fold,
         ids::{ContainerId, Source},
         instruction::Instruction,
-        line::Event,
+        line::{
+            DegradedMode::{RuntimeHung, RuntimeMissing},
+            Event,
+        },
         observed::Status,
         state::{Reason, State},
     },
@@ -397,6 +404,24 @@ async fn drained_instances_stop_and_stay_stopped_until_uncordoned_even_across_a_
 }
 
 #[tokio::test]
+async fn a_stop_that_was_begun_is_carried_through_also_if_it_is_uncordoned_meanwhile() {
+    let bench = Bench::new();
+    bench.node.world().stubborn = true;
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.rest().await;
+    bench.book.record(Event::Drained {}).unwrap();
+    bench.settle().await;
+    bench.book.record(Event::Uncordoned {}).unwrap();
+    bench.node.world().stubborn = false;
+    bench.rest().await;
+    // It got SIGTERM and its grace; what runs now was never told to stop.
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    let attempts: Vec<u32> = bench.running().iter().map(|id| id.attempt).collect();
+    assert_eq!(attempts, [2]);
+    bench.fold(|f| assert_eq!(f.instances[&uid].containers[0].stop, None));
+}
+
+#[tokio::test]
 async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
     let bench = Bench::new();
     let uid = bench.create("web", definition("Always", 1, 1)).await;
@@ -408,6 +433,95 @@ async fn what_bears_our_mark_and_is_unknown_is_left_running_and_shown() {
     assert_eq!(bench.running().len(), 1);
     let shown = bench.fold(|f| f.node.degraded.clone());
     assert_eq!(shown.values().next(), Some(&uid.to_string()));
+}
+
+#[tokio::test]
+async fn s24_a_hung_call_is_shown_until_none_has_hung_for_a_while() {
+    let bench = Bench::new();
+    let hung = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeHung));
+    bench
+        .node
+        .fault(Verb::Create, Fault::Before(FailureKind::Hung));
+    let uid = bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(hung(&bench), "shown");
+    bench.rest().await;
+    assert_eq!(bench.state(&uid), (State::Running, None));
+    survey::differing(&bench.context).await;
+    assert!(hung(&bench), "one that succeeds says nothing of the others");
+    bench.book.advance(331_000);
+    survey::differing(&bench.context).await;
+    assert!(!hung(&bench), "left by itself");
+}
+
+#[tokio::test]
+async fn what_is_disowned_ends_whenever_the_daemon_dies_and_nothing_starts_beside_it() {
+    for (stubborn, dies_at) in (0..8).flat_map(|n| [(false, n), (true, n)]) {
+        let mut bench = Bench::new();
+        bench.node.world().stubborn = stubborn;
+        let old = bench.create("web", definition("Always", 1, 1)).await;
+        bench.rest().await;
+        bench.book.pages().fold.instances.clear();
+        let mark = Unclaimed {
+            instance: Some("web".parse().unwrap()),
+            ..Unclaimed::default()
+        };
+        let seen = [(old.clone(), mark)];
+        bench.context.intake.set_unclaimed(seen.into());
+        let create = Instruction::create("web", Source::Scheduler, definition("Always", 1, 2));
+        let Verdict::Accepted { uid: new, .. } =
+            bench.context.intake.submit(&create).await.unwrap()
+        else {
+            panic!("not accepted");
+        };
+        for n in 0..20 {
+            if n == dies_at {
+                bench.crash();
+            }
+            for uid in [&new, &old] {
+                run_turn(&bench.context, uid, &Superseded::default()).await;
+                let ours = |id: &ContainerId| id.uid == *uid;
+                let running = bench.running();
+                assert!(
+                    running.iter().all(ours) || !running.iter().any(ours),
+                    "both run: {running:?}"
+                );
+            }
+            bench.book.advance(5_000);
+        }
+        assert_eq!(
+            bench.state(&new),
+            (State::Running, None),
+            "dies at {dies_at}"
+        );
+        assert!(bench.running().iter().all(|id| id.uid == new));
+        assert!(!bench.node.world().directories.contains(&old));
+        assert!(bench.fold(|f| f.node.disowned.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_runtime_is_shown_until_a_create_succeeds_or_nobody_needs_it_any_more() {
+    let missing = Fault::Before(FailureKind::ProgramMissing);
+    let shown = |bench: &Bench| bench.fold(|f| f.node.degraded.contains_key(&RuntimeMissing));
+    let bench = Bench::new();
+    bench.node.fault(Verb::Create, missing);
+    bench.create("web", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    assert!(shown(&bench));
+    bench.rest().await;
+    assert!(!shown(&bench), "it was created");
+
+    bench.node.fault(Verb::Create, missing);
+    bench.create("api", definition("Always", 1, 1)).await;
+    bench.settle().await;
+    bench.destroy("api").await;
+    bench.settle().await;
+    survey::differing(&bench.context).await;
+    assert!(shown(&bench));
+    bench.book.advance(331_000);
+    survey::differing(&bench.context).await;
+    assert!(!shown(&bench), "nothing failed for a while");
 }
 
 /// What may happen to a node.

@@ -1,18 +1,22 @@
 //! One instance's turn: look, plan, do, until nothing is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Superseded, context::Context, executor::Done};
+use super::{
+    Superseded,
+    context::{Context, Side},
+    executor::Done,
+};
 use crate::{
     book::{Book, BookError},
     error_chain::one_line,
     model::{
-        fold::{Fold, InstanceRecord},
-        ids::Uid,
+        fold::InstanceRecord,
+        ids::{ContainerId, Seq, Uid},
         observed::ObservedInstance,
     },
     node::Node,
-    plan::{Circumstances, InstancePlan, plan_instance, plan_unknown},
+    plan::{Circumstances, InstancePlan, plan_disowned, plan_instance, plan_unknown},
 };
 
 /// A turn plans at most so often; a plan that never becomes empty is a defect, and must not
@@ -21,7 +25,7 @@ const MAX_PLANS: usize = 200;
 
 /// What a turn ended with.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct TurnEnd {
+pub(crate) struct TurnEnd {
     /// When something is due by itself, in CLOCK_BOOTTIME ms.
     pub(super) wake_up: Option<u64>,
     /// Did an action fail, so that the turn has to be tried again?
@@ -36,11 +40,17 @@ pub(super) enum Known {
     Record(Box<InstanceRecord>, Circumstances),
     /// There is none; was it removed, as far as the journal tells?
     Nothing { removed: bool },
+    /// There is none, and what bears its mark shall go.
+    Disowned {
+        seq: Seq,
+        deadline_up: u64,
+        signalled: BTreeSet<ContainerId>,
+    },
 }
 
 /// Reads what is known of an incarnation.
 pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Known {
-    let hold_starts = context.is_held(uid);
+    let hold_starts = context.is_held(uid) || !context.leaving_before(uid).is_empty();
     context.book.read(|fold| match fold.instances.get(uid) {
         Some(record) => {
             let circumstances = Circumstances {
@@ -53,19 +63,33 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
             };
             Known::Record(Box::new(record.clone()), circumstances)
         }
-        None => Known::Nothing {
-            removed: fold.tombstones.values().any(|t| t.uid == *uid),
+        None => match fold.node.disowned.get(uid) {
+            Some(disowned) => Known::Disowned {
+                seq: disowned.seq,
+                deadline_up: disowned.deadline_up,
+                signalled: context.signalled(uid),
+            },
+            None => Known::Nothing {
+                removed: fold.was_removed(uid),
+            },
         },
     })
 }
 
 /// Looks at an incarnation and plans.
-pub(super) async fn plan_of<N: Node, B: Book>(
+pub(crate) async fn plan_of<N: Node, B: Book>(
     context: &Context<N, B>,
     uid: &Uid,
 ) -> Result<InstancePlan, crate::node::Failure> {
-    // What is known is read first: what is seen is then at least as new.
-    let known = known(context, uid);
+    plan_known(context, uid, known(context, uid)).await
+}
+
+/// Looks at an incarnation of which this is known: what is seen is then at least as new.
+async fn plan_known<N: Node, B: Book>(
+    context: &Context<N, B>,
+    uid: &Uid,
+    known: Known,
+) -> Result<InstancePlan, crate::node::Failure> {
     let observed = context.node.observe(uid).await?;
     Ok(plan_seen(context, uid, known, &observed))
 }
@@ -84,6 +108,11 @@ pub(super) fn plan_seen<N: Node, B: Book>(
             plan_instance(&record, observed, &circumstances, &now)
         }
         Known::Nothing { removed } => plan_unknown(uid, observed, removed),
+        Known::Disowned {
+            deadline_up,
+            signalled,
+            ..
+        } => plan_disowned(observed, deadline_up, &signalled, &context.book.now()),
     }
 }
 
@@ -95,12 +124,13 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 ) -> TurnEnd {
     let mut end = TurnEnd::default();
     for _ in 0..MAX_PLANS {
-        if let Err(error) = instructions_are_durable(context, uid).await {
+        let known = known(context, uid);
+        if let Err(error) = instructions_are_durable(context, &known).await {
             tracing::warn!(%uid, why = %one_line(&error), "its instruction isn't durable");
             end.failed = true;
             return end;
         }
-        let plan = match plan_of(context, uid).await {
+        let plan = match plan_known(context, uid, known).await {
             Ok(plan) => plan,
             Err(failure) => {
                 tracing::warn!(%uid, why = %one_line(&failure), "can't be observed");
@@ -109,6 +139,7 @@ pub(super) async fn run_turn<N: Node, B: Book>(
             }
         };
         end.wake_up = plan.wake_up;
+        end.also = context.leaving_before(uid);
         if plan.actions.is_empty() {
             return end;
         }
@@ -127,15 +158,16 @@ pub(super) async fn run_turn<N: Node, B: Book>(
 }
 
 /// Nothing is done for an instruction that a power cut could still take back. Whoever accepted
-/// it wakes us after that; here it matters for a turn that happens to come in between.
+/// it wakes us after that; here it matters for a turn that happens to come in between. It is asked
+/// of the very record that is planned by: the next instruction may come at any moment.
 async fn instructions_are_durable<N: Node, B: Book>(
     context: &Context<N, B>,
-    uid: &Uid,
+    known: &Known,
 ) -> Result<(), BookError> {
-    let instructed = |fold: &Fold| fold.instances.get(uid).map(|r| r.instructed_seq);
-    match context.book.read(instructed) {
-        Some(seq) => context.book.durable(seq).await,
-        None => Ok(()),
+    match known {
+        Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Disowned { seq, .. } => context.book.durable(*seq).await,
+        Known::Nothing { .. } => Ok(()),
     }
 }
 
@@ -154,7 +186,10 @@ async fn run_plan<N: Node, B: Book>(
     let mut next = Next::Again;
     for planned in plan.actions {
         tracing::debug!(%uid, action = %planned.action, why = %planned.why, "doing");
-        match context.execute(uid, &planned.action, superseded).await {
+        context.tell(&planned.action, Side::Before);
+        let done = context.execute(uid, &planned.action, superseded).await;
+        context.tell(&planned.action, Side::After);
+        match done {
             Ok(Done::Next) => {}
             Ok(Done::Wait { up }) => {
                 end.wake_up = Some(end.wake_up.map_or(up, |w| w.min(up)));

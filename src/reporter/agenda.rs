@@ -6,7 +6,10 @@
 //!                  ▲ goes first on every turn                 placements, node, instances, silence
 //! ```
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -14,13 +17,13 @@ use super::{InstanceReading as _, NodeReading as _, Outbox, Pace, Samples, troub
 use crate::{
     model::{
         ids::{Seq, Uid},
-        state::State,
+        state::{Reason, State},
     },
     wire::{Message, Report},
 };
 
 /// One stream's worth.
-pub(super) enum Batch<S: Samples> {
+pub(crate) enum Batch<S: Samples> {
     /// The node's sample.
     Node { placements: bool, reading: S::Node },
     /// States from the outbox; sending them acknowledges them.
@@ -32,7 +35,7 @@ pub(super) enum Batch<S: Samples> {
 }
 
 impl<S: Samples> Batch<S> {
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(crate) fn messages(&self) -> Vec<Message> {
         match self {
             Self::Node {
                 placements,
@@ -53,7 +56,7 @@ impl<S: Samples> Batch<S> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Node { .. } => 1,
             Self::States(reports) | Self::Repeats(reports) => reports.len(),
@@ -74,7 +77,7 @@ impl<S: Samples> Batch<S> {
         }
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Node { .. } => "node",
             Self::States(_) => "states",
@@ -85,7 +88,7 @@ impl<S: Samples> Batch<S> {
 }
 
 /// What to do now.
-pub(super) enum Turn<S: Samples> {
+pub(crate) enum Turn<S: Samples> {
     /// Send this.
     Send(Batch<S>),
     /// Nothing to say before `until`, unless something changes; `None`: nothing at all.
@@ -101,7 +104,7 @@ struct Told<I> {
 }
 
 /// What has been said in one registration.
-pub(super) struct Agenda<S: Samples> {
+pub(crate) struct Agenda<S: Samples> {
     pace: Pace,
     node: Option<(bool, S::Node)>,
     told: BTreeMap<Uid, Told<S::Instance>>,
@@ -111,10 +114,30 @@ pub(super) struct Agenda<S: Samples> {
     acknowledged: Vec<(Uid, Seq)>,
     spoke: Option<Instant>,
     trouble: Trouble,
+    replay: Replay,
 }
 
-/// An outbox holds at most so many states of one instance.
-const OUTBOX_ENTRIES: usize = 64;
+/// What the scheduler wants is said anew at each registration; has it been?
+enum Replay {
+    /// The registration has just begun.
+    Begins,
+    /// So many instructions were judged by then, and the registration began.
+    Comes {
+        judged: u64,
+        since: Instant,
+        began: Instant,
+    },
+    /// It has been silent for a while since.
+    Over,
+}
+
+/// A scheduler that never falls silent doesn't hold back "completed" for longer.
+const LONGEST_REPLAY: Duration = Duration::from_secs(10);
+
+/// Is it said to be over because its work is done?
+fn completed(report: &Report) -> bool {
+    report.is_last() && report.report.reason == Some(Reason::Completed)
+}
 
 /// The beginning of `pending` that may go in one stream: TERMINATED goes alone.
 fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
@@ -128,7 +151,7 @@ fn cut(mut pending: Vec<Report>, limit: usize) -> Vec<Report> {
 }
 
 impl<S: Samples> Agenda<S> {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         Self {
             pace,
             node: None,
@@ -137,12 +160,38 @@ impl<S: Samples> Agenda<S> {
             acknowledged: Vec::new(),
             spoke: None,
             trouble: Trouble::default(),
+            replay: Replay::Begins,
         }
+    }
+
+    /// May "completed" be said? If not: when to ask again.
+    fn replayed(&mut self, now: Instant, outbox: &impl Outbox) -> Option<Instant> {
+        let arrived = outbox.arrivals();
+        let (judged, since, began) = match self.replay {
+            Replay::Over => return None,
+            Replay::Begins => (arrived, now, now),
+            Replay::Comes {
+                judged,
+                since,
+                began,
+            } => (judged, since, began),
+        };
+        let since = if judged == arrived { since } else { now };
+        let over = (since + self.pace.settle).min(began + LONGEST_REPLAY);
+        self.replay = match over <= now {
+            true => Replay::Over,
+            false => Replay::Comes {
+                judged: arrived,
+                since,
+                began,
+            },
+        };
+        (over > now).then_some(over)
     }
 
     /// The next thing to say. Asking again without [`sent`](Self::sent) gives the same news, or
     /// newer.
-    pub(super) fn next(&mut self, now: Instant, outbox: &impl Outbox, samples: &S) -> Turn<S> {
+    pub(crate) fn next(&mut self, now: Instant, outbox: &impl Outbox, samples: &S) -> Turn<S> {
         let reading = samples.node();
         let placements = samples.placements();
         let Some((told_placements, told_reading)) = &self.node else {
@@ -153,7 +202,8 @@ impl<S: Samples> Agenda<S> {
         };
         // Decided first, for `told_reading` borrows.
         let node_moved = *told_placements != placements || reading.worth_sending(told_reading);
-        if let Some(states) = self.states(now, outbox) {
+        let replayed = self.replayed(now, outbox);
+        if let Some(states) = self.states(now, outbox, replayed.is_some()) {
             return Turn::Send(Batch::States(states));
         }
         if let Some(repeats) = self.repeats(now, outbox) {
@@ -170,25 +220,40 @@ impl<S: Samples> Agenda<S> {
         if !metrics.is_empty() {
             return Turn::Send(Batch::Metrics(metrics));
         }
-        let wakes = [due, self.trouble.next(now)];
+        let held = |_: &Instant| outbox.batch(usize::MAX).iter().any(completed);
+        let wakes = [due, self.trouble.next(now), replayed.filter(held)];
         let until = wakes.into_iter().flatten().fold(silence_ends, Instant::min);
         Turn::Wait { until: Some(until) }
     }
 
     /// What is still to say on the way out: states only.
-    pub(super) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
-        match self.states(now, outbox) {
+    pub(crate) fn last_words(&mut self, now: Instant, outbox: &impl Outbox) -> Turn<S> {
+        let replaying = self.replayed(now, outbox).is_some();
+        match self.states(now, outbox, replaying) {
             // The node's own sample is what makes the others welcome.
             Some(states) if self.node.is_some() => Turn::Send(Batch::States(states)),
             _ => Turn::Wait { until: None },
         }
     }
 
-    fn states(&self, now: Instant, outbox: &impl Outbox) -> Option<Vec<Report>> {
+    fn states(&self, now: Instant, outbox: &impl Outbox, replaying: bool) -> Option<Vec<Report>> {
         // What is set aside must not fill the batch.
-        let room = self.pace.batch + self.trouble.len() * OUTBOX_ENTRIES;
+        let room = if self.trouble.is_over() && !replaying {
+            self.pace.batch
+        } else {
+            usize::MAX
+        };
         let mut pending = outbox.batch(room);
-        pending.retain(|report| !self.trouble.is_aside(&report.uid, now));
+        // To the scheduler an id is one thing, whichever incarnation has it: a former one's
+        // TERMINATED that arrives after the next one's states would end that one.
+        let mut waits = BTreeSet::new();
+        pending.retain(|report| {
+            let aside = self.trouble.is_aside(&report.uid, now);
+            if aside || (replaying && completed(report)) {
+                waits.insert(report.instance.clone());
+            }
+            !waits.contains(&report.instance)
+        });
         pending.retain(|report| {
             !self
                 .acknowledged
@@ -249,12 +314,12 @@ impl<S: Samples> Agenda<S> {
     }
 
     /// The scheduler refused the batch; gives the instance that is set aside for it.
-    pub(super) fn refused(&mut self, batch: &Batch<S>, now: Instant) -> Option<Uid> {
+    pub(crate) fn refused(&mut self, batch: &Batch<S>, now: Instant) -> Option<Uid> {
         self.trouble.refused(&batch.uids(), now)
     }
 
     /// The batch was acknowledged.
-    pub(super) fn sent(&mut self, batch: Batch<S>, now: Instant) {
+    pub(crate) fn sent(&mut self, batch: Batch<S>, now: Instant) {
         self.spoke = Some(now);
         self.trouble.taken(&batch.uids());
         match batch {

@@ -10,7 +10,7 @@
 //!
 //! [`agenda`] decides what is next and is pure; this file only waits and sends.
 
-mod agenda;
+pub(crate) mod agenda;
 mod trouble;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -25,7 +25,7 @@ use self::agenda::{Agenda, Batch, Turn};
 use crate::{
     error_chain::one_line,
     model::ids::Uid,
-    wire::{Report, SendError, StatusSender},
+    wire::{Message, Report, SendError, StatusSender},
 };
 
 /// The states that have yet to be acknowledged, and those that were last.
@@ -33,6 +33,13 @@ pub trait Outbox: Send + Sync + 'static {
     /// Durable states of the scheduler's instances that are not yet acknowledged, lowest seq
     /// first, at most `limit`.
     fn batch(&self, limit: usize) -> Vec<Report>;
+
+    /// How many of the scheduler's instructions were judged so far. What is replayed at a
+    /// registration must be judged before the scheduler hears that something completed: else a
+    /// create that it sent before it heard so runs completed work again.
+    fn arrivals(&self) -> u64 {
+        0
+    }
 
     /// The scheduler has these. On return [`batch`](Self::batch) gives none of them out any
     /// more, also where that could not be written down.
@@ -97,6 +104,8 @@ pub struct Pace {
     pub silence: Duration,
     /// Metrics of one instance go at most once in this time.
     pub instance_every: Duration,
+    /// After registering, "completed" is not said before so long no instruction came.
+    pub settle: Duration,
     /// The first wait after a batch that was not acknowledged; doubles up to 5 s.
     pub retry: Duration,
 }
@@ -107,6 +116,7 @@ impl Default for Pace {
             batch: 256,
             silence: Duration::from_secs(15),
             instance_every: Duration::from_secs(5),
+            settle: Duration::from_secs(1),
             retry: Duration::from_millis(200),
         }
     }
@@ -145,23 +155,27 @@ impl<O: Outbox, S: Samples> Reporter<O, S> {
                 agenda.next(Instant::now(), &*self.outbox, &*self.samples)
             };
             match turn {
-                Turn::Send(batch) => match self.send(sender, &mut agenda, batch).await {
-                    Ok(()) => retry.reset(),
-                    Err(_) if shutdown.is_cancelled() => return,
-                    Err(error) => {
-                        // Without a maximal time the policy never ends.
-                        let wait = retry.next_backoff().unwrap_or(self.pace.retry);
-                        warn!(
-                            error = one_line(&error),
-                            ?wait,
-                            "statuses will be sent again"
-                        );
-                        tokio::select! {
-                            () = sleep(wait) => {}
-                            () = shutdown.cancelled() => {}
+                Turn::Send(batch) => {
+                    let outbox = &*self.outbox;
+                    let sent = deliver(sender, outbox, &mut agenda, batch, Instant::now).await;
+                    match sent {
+                        Ok(()) => retry.reset(),
+                        Err(_) if shutdown.is_cancelled() => return,
+                        Err(error) => {
+                            // Without a maximal time the policy never ends.
+                            let wait = retry.next_backoff().unwrap_or(self.pace.retry);
+                            warn!(
+                                error = one_line(&error),
+                                ?wait,
+                                "statuses will be sent again"
+                            );
+                            tokio::select! {
+                                () = sleep(wait) => {}
+                                () = shutdown.cancelled() => {}
+                            }
                         }
                     }
-                },
+                }
                 Turn::Wait { until: None } => return,
                 Turn::Wait { until: Some(until) } => {
                     let reason = tokio::select! {
@@ -176,29 +190,6 @@ impl<O: Outbox, S: Samples> Reporter<O, S> {
         }
     }
 
-    async fn send(
-        &self,
-        sender: &mut StatusSender,
-        agenda: &mut Agenda<S>,
-        batch: Batch<S>,
-    ) -> Result<(), SendError> {
-        if let Err(error) = sender.send(batch.messages()).await {
-            // Silence is no judgement on what was sent.
-            if matches!(error, SendError::Failed { .. })
-                && let Some(instance) = agenda.refused(&batch, Instant::now())
-            {
-                warn!(%instance, "refused again and again, set aside so that others are heard");
-            }
-            return Err(error);
-        }
-        if let Batch::States(reports) = &batch {
-            self.outbox.acknowledge(reports);
-        }
-        debug!(batch = batch.kind(), count = batch.len(), "acknowledged");
-        agenda.sent(batch, Instant::now());
-        Ok(())
-    }
-
     fn retry(&self) -> ExponentialBackoff {
         ExponentialBackoffBuilder::new()
             .with_initial_interval(self.pace.retry)
@@ -207,4 +198,41 @@ impl<O: Outbox, S: Samples> Reporter<O, S> {
             .with_max_elapsed_time(None)
             .build()
     }
+}
+
+/// Where a batch goes: the link, or a simulation's.
+pub(crate) trait Wire {
+    /// See [`StatusSender::send`].
+    fn send(&mut self, batch: Vec<Message>) -> impl Future<Output = Result<(), SendError>> + Send;
+}
+
+impl Wire for StatusSender {
+    async fn send(&mut self, batch: Vec<Message>) -> Result<(), SendError> {
+        Self::send(self, batch).await
+    }
+}
+
+/// Sends one batch. What was acknowledged is written down before anything else is said.
+pub(crate) async fn deliver<S: Samples>(
+    wire: &mut impl Wire,
+    outbox: &impl Outbox,
+    agenda: &mut Agenda<S>,
+    batch: Batch<S>,
+    now: impl Fn() -> Instant,
+) -> Result<(), SendError> {
+    if let Err(error) = wire.send(batch.messages()).await {
+        // Silence is no judgement on what was sent.
+        if matches!(error, SendError::Failed { .. })
+            && let Some(instance) = agenda.refused(&batch, now())
+        {
+            warn!(%instance, "refused again and again, set aside so that others are heard");
+        }
+        return Err(error);
+    }
+    if let Batch::States(reports) = &batch {
+        outbox.acknowledge(reports);
+    }
+    debug!(batch = batch.kind(), count = batch.len(), "acknowledged");
+    agenda.sent(batch, now());
+    Ok(())
 }

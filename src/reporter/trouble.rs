@@ -32,9 +32,9 @@ impl Trouble {
         if self.singly > 0 { 1 } else { usual.max(1) }
     }
 
-    /// Instances that are set aside, or were and have yet to be heard.
-    pub(super) fn len(&self) -> usize {
-        self.aside.len()
+    /// Is nothing set aside, nor was and has yet to be heard?
+    pub(super) fn is_over(&self) -> bool {
+        self.aside.is_empty()
     }
 
     pub(super) fn is_aside(&self, uid: &Uid, now: Instant) -> bool {

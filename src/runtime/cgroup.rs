@@ -24,6 +24,7 @@ use std::{
     sync::Arc,
 };
 
+mod claim;
 mod kill;
 pub mod layout;
 pub mod usage;
@@ -70,6 +71,12 @@ pub enum CgroupError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Another daemon has this node's uid, and with it this tree.
+    #[error(
+        "use the cgroup {0}: another riklet with this node's uid does; if one state directory is a \
+         copy of the other, start only one of them"
+    )]
+    InUse(String),
     /// riklet itself is in there.
     #[error("kill everything in cgroup {0}: riklet itself runs in it")]
     Own(String),

@@ -155,6 +155,8 @@ pub fn read_exit(layout: &Layout, id: &ContainerId, oom_kills: u64) -> Option<Ex
     };
     let (fast, kept) = (read(persist.join("exit")), read(layout.exit_file(id)));
     let code = match (fast.flatten(), kept.flatten()) {
+        // One of them is damaged, and nothing says which.
+        (Some(fast), Some(kept)) if fast != kept => None,
         (Some(code), _) | (None, Some(code)) => Some(code),
         (None, None) => {
             // Is either of them there?

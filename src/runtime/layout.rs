@@ -121,10 +121,16 @@ impl Layout {
         self.exits().join(id.to_string())
     }
 
+    /// All logs.
+    #[must_use]
+    pub fn all_logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
     /// An incarnation's logs.
     #[must_use]
     pub fn logs(&self, uid: &Uid) -> PathBuf {
-        self.state.join("logs").join(uid.as_str())
+        self.all_logs().join(uid.as_str())
     }
 
     /// A container's log.

@@ -43,7 +43,7 @@ mod lease;
 pub(in crate::runtime) mod sys;
 
 pub use call::{Call, CallError, Detached, Output};
-pub use identity::{alive, ending, identify};
+pub use identity::{alive, ending, identify, unreaped};
 
 use capture::Capture;
 use lease::Lease;

@@ -84,21 +84,39 @@ pub fn read(dir: &Path) -> io::Result<RuncState> {
         pid: file.init_process_pid,
         start_time: file.init_process_start,
     };
-    let node = file.config.and_then(|c| c.labels).and_then(|labels| {
-        labels.iter().find_map(|label| {
-            let (name, value) = label.split_once('=')?;
-            (name == config_json::NODE).then(|| value.to_owned())
-        })
-    });
+    let node = label(&file, config_json::NODE);
     // The order matters: a process that is started and ends between two looks must not be taken
     // for one that waits and is dead.
-    let waiting = dir.join("exec.fifo").try_exists().unwrap_or(false);
+    let fifo = dir.join("exec.fifo").try_exists().unwrap_or(false);
+    let waiting = fifo && !has_begun(process.pid);
     Ok(RuncState::Known {
         process,
         alive: alive(process),
         waiting,
         node,
     })
+}
+
+fn label(file: &StateFile, wanted: &str) -> Option<String> {
+    let labels = file.config.as_ref()?.labels.as_ref()?;
+    labels.iter().find_map(|label| {
+        let (name, value) = label.split_once('=')?;
+        (name == wanted).then(|| value.to_owned())
+    })
+}
+
+/// The instance that the container's annotations name, as the runtime has kept them.
+#[must_use]
+pub fn instance(dir: &Path) -> Option<String> {
+    let text = fs::read(dir.join("state.json")).ok()?;
+    label(&serde_json::from_slice(&text).ok()?, config_json::INSTANCE)
+}
+
+/// Has the init become the container's own program? A `runc start` that is killed in that moment
+/// leaves the fifo, and runc itself would wait at it for ever; the init bears runc's own name until
+/// it execs.
+fn has_begun(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| !name.starts_with("runc:["))
 }
 
 #[cfg(test)]

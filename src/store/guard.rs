@@ -63,6 +63,9 @@ fn open_by(
     dir: &Path,
     limit: Duration,
 ) -> Result<Found, OpenFailure> {
+    if let Some(why) = misshapen(dir) {
+        return Err(OpenFailure::Bad(Why::Unopenable(why)));
+    }
     hygiene(dir, limit).map_err(|e| OpenFailure::NotNow(format!("{}: {e}", dir.display())))?;
     let (tell, opened) = mpsc::channel();
     let path = dir.to_owned();
@@ -114,6 +117,18 @@ fn judge(error: &sled::Error) -> OpenFailure {
         }
         _ => OpenFailure::Bad(Why::Unopenable(error.to_string())),
     }
+}
+
+/// What stands where the database should be, if that isn't a directory of files. sled would write
+/// through a link, into whatever it leads to.
+fn misshapen(dir: &Path) -> Option<String> {
+    dir.symlink_metadata().ok()?;
+    if !dir.is_dir() {
+        return Some(format!("{} is no directory", dir.display()));
+    }
+    let mut entries = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    let link = entries.find(|e| e.file_type().is_ok_and(|kind| kind.is_symlink()))?;
+    Some(format!("{} is a link", link.path().display()))
 }
 
 /// Before sled sees the directory: what a killed start of sled left is removed (sled would take

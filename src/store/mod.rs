@@ -41,14 +41,14 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The defaults for a directory: 1 s to open, a retry every 30 s.
+    /// The defaults for a directory: 1 s to open, a retry every 10 s.
     #[must_use]
     pub fn new(dir: &Path, clock: Clock) -> Self {
         Self {
             dir: dir.to_owned(),
             clock,
             open_limit: Duration::from_secs(1),
-            retry: Duration::from_secs(30),
+            retry: Duration::from_secs(10),
         }
     }
 }

@@ -29,7 +29,8 @@ fn stamp(at: Timestamp) -> String {
 /// # Errors
 /// As rename(2).
 pub fn set_aside(dir: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
-    if !dir.exists() {
+    // Whatever bears the name: a file and a link that leads nowhere are in the way, too.
+    if dir.symlink_metadata().is_err() {
         return Ok(None);
     }
     let base = format!("{}{}", stem(dir), stamp(now));
@@ -75,7 +76,10 @@ pub fn prune(dir: &Path, now: Timestamp) -> io::Result<()> {
     for (i, path) in all.iter().enumerate() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if i < over || *name < *limit {
-            std::fs::remove_dir_all(path)?;
+            match path.symlink_metadata()?.is_dir() {
+                true => std::fs::remove_dir_all(path)?,
+                false => std::fs::remove_file(path)?,
+            }
         }
     }
     Ok(())

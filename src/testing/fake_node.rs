@@ -86,6 +86,11 @@ impl FakeNode {
         self.changed.notify_one();
     }
 
+    /// Takes the next hint, if there is one.
+    pub fn next_change(&self) -> Option<Change> {
+        self.world().changes.pop_front()
+    }
+
     /// Takes the hints that nobody has waited for. Were there any?
     pub fn take_changes(&self) -> bool {
         let mut world = self.world();

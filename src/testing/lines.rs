@@ -120,7 +120,7 @@ impl Die {
 
     fn event_of_node(&self) -> Event {
         let mode = self.mode();
-        match self.kind / 4 % 9 {
+        match self.kind / 4 % 10 {
             0 => Event::SegmentHeader {
                 format: 1,
                 min_reader: 1,
@@ -144,6 +144,10 @@ impl Die {
                 mode,
                 detail: format!("{}", self.number % 2),
             },
+            8 => Event::Doubted {
+                uids: vec![self.uid()],
+                why: format!("line {} is lost", self.number % 2),
+            },
             _ => Event::DegradedLeft { mode },
         }
     }
@@ -152,7 +156,7 @@ impl Die {
         let (uid, source) = (self.uid(), self.source());
         let (definition, spec) = self.definition();
         let image = "image".to_owned();
-        match self.kind / 4 % 9 {
+        match self.kind / 4 % 11 {
             0 => Event::Accepted {
                 uid,
                 instance: self.instance(),
@@ -199,10 +203,21 @@ impl Die {
                 retry_up: self.number,
             },
             7 => Event::Removed { uid },
+            8 => Event::Settled { uid, source },
+            9 => self.disowned(),
             _ => Event::Acknowledged {
                 uid,
                 through: self.number,
             },
+        }
+    }
+
+    fn disowned(&self) -> Event {
+        Event::Disowned {
+            uid: self.uid(),
+            instance: self.choice.is_multiple_of(2).then(|| self.instance()),
+            source: self.source(),
+            deadline_up: self.number,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::{
     book::{Book, BookError, Recorded},
     model::{
@@ -100,6 +102,15 @@ impl Book for MemoryBook {
             pages.syncs += 1;
         }
         Ok(())
+    }
+
+    fn durable_seq(&self) -> Seq {
+        self.pages().durable
+    }
+
+    fn written(&self) -> watch::Receiver<Seq> {
+        // Nobody watches this book: its tests look themselves.
+        watch::channel(self.pages().fold.seq).1
     }
 
     async fn stored(&self, _: Seq) {}

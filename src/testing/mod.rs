@@ -9,3 +9,4 @@ pub mod lines;
 pub mod memory_book;
 pub mod real_world;
 pub mod scheduler;
+pub mod sim;

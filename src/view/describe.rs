@@ -51,6 +51,9 @@ pub struct DescribeView {
     pub ip: Option<String>,
     /// Do its lines not fit together?
     pub uncertain: bool,
+    /// Lines about it may be lost: which. It is neither started nor stopped.
+    #[serde(default)]
+    pub doubt: Option<String>,
     /// Seq of its last line.
     pub last_seq: Seq,
     /// By position.
@@ -147,6 +150,7 @@ pub fn describe(
         created_at: record.accepted_at,
         ip: live.ips.get(&record.uid).cloned(),
         uncertain: record.uncertain,
+        doubt: record.doubt.clone(),
         last_seq: record.last_seq,
         containers: (0..)
             .take(positions)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     find::{FindError, Found, find},
     narrate,
+    plan::in_doubt,
     ps::shown_state,
 };
 use crate::model::{
@@ -122,6 +123,9 @@ impl Teller {
             Some(uid) => self.only.as_ref() == Some(uid),
             None => match &line.event {
                 Event::Refused { instance, .. } => self.is_named(instance, text),
+                Event::Doubted { uids, .. } => {
+                    self.only.as_ref().is_some_and(|only| uids.contains(only))
+                }
                 event => self.alive && of_node(event),
             },
         };
@@ -223,6 +227,9 @@ fn why(instance: &str, found: Option<&Found<'_>>, report: Option<&StateReport>) 
                 "; the monitor of container {name} is gone, so its exit code may stay unknown"
             ));
         }
+        if let Some(doubt) = in_doubt(record) {
+            why.push_str(&format!("; {doubt}"));
+        }
         if record.uncertain {
             why.push_str("; its lines don't fit together, so it is looked at again");
         }
@@ -238,6 +245,9 @@ fn why(instance: &str, found: Option<&Found<'_>>, report: Option<&StateReport>) 
 /// What happens by itself, from what the record waits for.
 fn coming(record: &InstanceRecord, drained: bool, now: Option<&Moment>) -> Vec<String> {
     let mut next = Vec::new();
+    if record.doubt.is_some() {
+        return next;
+    }
     if drained && record.desired == Desired::Run {
         next.push("it runs again after `riklet uncordon`".to_owned());
         return next;

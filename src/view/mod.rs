@@ -5,24 +5,28 @@
 //! knows ([`Live`]). Out: serde values, the same whether a daemon made them or a dead one's files.
 //! Must never happen here: IO, a clock, or an environment value in clear without being asked.
 
+mod degraded;
 mod describe;
 mod explain;
 mod find;
 mod narrate;
 mod plan;
 mod ps;
+mod repair;
 mod secrets;
 mod status;
 
 pub use self::{
+    degraded::Degraded,
     describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
     narrate::narrate,
-    plan::{ActionView, InstancePlanView, PlanView},
+    plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
+    repair::{DoubtedView, RepairView, repair},
     secrets::hide_secrets,
-    status::{Counts, Degraded, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
 };
 
 /// What a secret is shown as.

@@ -122,6 +122,20 @@ fn narrate_rest(event: &Event) -> String {
         Event::Acknowledged { through, .. } => {
             format!("the scheduler has its states up to line {through}")
         }
+        other => narrate_repair(other),
+    }
+}
+
+fn narrate_repair(event: &Event) -> String {
+    match event {
+        Event::Settled { source, .. } => format!(
+            "{} said that it shall be as is known: it is in doubt no longer",
+            who(*source)
+        ),
+        Event::Disowned { source, .. } => format!(
+            "{} told it to go; nothing is known of it but its mark",
+            who(*source)
+        ),
         other => narrate_node(other),
     }
 }
@@ -140,6 +154,10 @@ fn narrate_node(event: &Event) -> String {
         Event::NodeStopping {} => "the node is going down".to_owned(),
         Event::Drained {} => "the node was drained: instances are stopped".to_owned(),
         Event::Uncordoned {} => "the node was uncordoned: instances run again".to_owned(),
+        Event::Doubted { uids, why } => match uids.len() {
+            1 => format!("1 instance is in doubt: {why}"),
+            n => format!("{n} instances are in doubt: {why}"),
+        },
         Event::DegradedEntered { mode, detail } => format!("{mode} began: {detail}"),
         Event::DegradedLeft { mode } => format!("{mode} is over"),
         other => other.kind().replace('_', " "),

@@ -64,6 +64,9 @@ pub struct ContainerRow {
     pub started_at: Option<Timestamp>,
 }
 
+/// What `ps` gives as the reason of an instance in doubt: its state is the last one known.
+const IN_DOUBT: &str = "InDoubt";
+
 /// A row for every instance of which something may be left, by id; then what is unclaimed.
 #[must_use]
 pub fn ps(fold: &Fold, live: &Live) -> Vec<PsRow> {
@@ -87,7 +90,10 @@ pub fn row(record: &InstanceRecord, live: &Live) -> PsRow {
         ),
         source: record.source.to_string(),
         state: report.state.to_string(),
-        reason: report.reason.map(|r| r.to_string()),
+        reason: match record.doubt {
+            Some(_) => Some(IN_DOUBT.to_owned()),
+            None => report.reason.map(|r| r.to_string()),
+        },
         generation: record.generation,
         restarts: record.containers.iter().map(|c| c.restarts).sum(),
         ip: live.ips.get(&record.uid).cloned(),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ps::shown_state;
+use super::{degraded::Degraded, ps::shown_state};
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
     ids::{Seq, Uid},
-    line::Moment,
+    line::{DegradedMode, Moment},
     state::State,
 };
 
@@ -32,6 +32,9 @@ pub struct Live {
     pub durable_seq: Seq,
     /// What bears this node's mark and of which nothing is known.
     pub unclaimed: Vec<Unclaimed>,
+    /// Degraded modes that the ledger is in now: what the journal says of them may be late, or
+    /// could not be written into it.
+    pub modes: BTreeMap<DegradedMode, String>,
     /// Addresses of instances.
     pub ips: BTreeMap<Uid, String>,
     /// The scheduler's instances that it has forgotten since a lost link.
@@ -92,15 +95,6 @@ pub struct LinkView {
     pub error: Option<String>,
 }
 
-/// A degraded mode that is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Degraded {
-    /// Its name.
-    pub mode: String,
-    /// What exactly.
-    pub detail: String,
-}
-
 /// Both ends of the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeqView {
@@ -125,6 +119,9 @@ pub struct Counts {
     pub destroying: usize,
     /// Terminated: completed, and not yet removed.
     pub terminated: usize,
+    /// In doubt: neither started nor stopped.
+    #[serde(default)]
+    pub in_doubt: usize,
     /// Of which nothing is known.
     pub unclaimed: usize,
     /// The scheduler's, forgotten by it since a lost link.
@@ -182,15 +179,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         boot: fold.node.boot.clone(),
         link: live.link.clone(),
         drained: fold.node.drained,
-        degraded: fold
-            .node
-            .degraded
-            .iter()
-            .map(|(mode, detail)| Degraded {
-                mode: mode.to_string(),
-                detail: detail.clone(),
-            })
-            .collect(),
+        degraded: degraded(fold, live),
         seq: SeqView {
             written: fold.seq,
             durable: live.durable_seq,
@@ -204,9 +193,19 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
     }
 }
 
+fn degraded(fold: &Fold, live: &Live) -> Vec<Degraded> {
+    let mut modes = fold.node.degraded.clone();
+    for (mode, detail) in &live.modes {
+        modes.entry(*mode).or_insert_with(|| detail.clone());
+    }
+    let view = |(mode, detail): (&DegradedMode, &String)| Degraded::new(*mode, detail);
+    modes.iter().map(view).collect()
+}
+
 fn counts(fold: &Fold, live: &Live) -> Counts {
     let mut counts = Counts {
         total: fold.instances.len(),
+        in_doubt: fold.doubted().count(),
         unclaimed: live.unclaimed.len(),
         forgotten: live.forgotten,
         ..Counts::default()

@@ -252,6 +252,18 @@ fn status_counts_states_and_what_is_unacknowledged() {
 }
 
 #[test]
+fn a_journal_that_can_not_be_written_is_shown_though_it_has_no_line_of_it() {
+    let journal = Journal::default();
+    let mut live = live(&journal);
+    let mode = crate::model::line::DegradedMode::JournalReadOnly;
+    live.modes.insert(mode, "no segment takes lines".into());
+    let view = status(&journal.fold, &live);
+    assert_eq!(view.degraded.len(), 1);
+    assert_eq!(view.degraded[0].mode, "JournalReadOnly");
+    assert!(view.degraded[0].mend.contains("no restart is needed"));
+}
+
+#[test]
 fn a_document_made_elsewhere_hides_values_also_in_definitions_kept_as_text() {
     let (mut journal, a) = (Journal::default(), uid(1));
     journal.accept(&a, "web", Source::Scheduler);

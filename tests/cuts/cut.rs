@@ -18,7 +18,11 @@ use riklet::{
     book::Book,
     journal::{read, snapshot, verify},
     ledger::{Ledger, StoreOpening},
-    model::{fold::Fold, ids::Seq, line::Event},
+    model::{
+        fold::{Fold, Piece},
+        ids::Seq,
+        line::Event,
+    },
     testing::builders::uid,
 };
 
@@ -56,7 +60,7 @@ impl Ground {
         let at = |name: &str| dir.path().join(name);
         // In memory: freezing the outer one costs no wait for a real disk.
         let ram = Mounted::mount(
-            &["-t", "tmpfs", "-o", "size=256m", "riklet-test"],
+            &["-t", "tmpfs", "-o", "size=384m", "riklet-test"],
             &at("ram"),
         );
         loop_disk::make(&at("ram/outer.img"), 96, &["-O", "^has_journal"]);
@@ -211,6 +215,7 @@ pub fn run(cuts: u64, proof: &mut Proof, violations: &mut Vec<String>) {
             told,
             proof,
             slowest: &mut slowest,
+            image: image.clone(),
         };
         if let Err(fault) = judged.all() {
             violations.push(format!("cut {n}: {fault}"));
@@ -228,6 +233,7 @@ struct Judged<'a> {
     told: Told,
     proof: &'a mut Proof,
     slowest: &'a mut Duration,
+    image: PathBuf,
 }
 
 impl Judged<'_> {
@@ -303,6 +309,47 @@ impl Judged<'_> {
         Ok(())
     }
 
+    /// A cut after an orderly end takes nothing, not even the store; and a store that is torn by
+    /// hand, a page of it being zeroes, is rebuilt at most.
+    fn after_an_orderly_end(&mut self, before: &[(Piece, String)]) -> Result<(), String> {
+        // Nobody writes now: a copy is the image of one moment.
+        let copy = self.image.with_extension("again");
+        fs::copy(&self.image, &copy).unwrap();
+        let mounted = Mounted::image(&copy, &self.image.with_extension("mounted"));
+        let state = load::state(mounted.at());
+        let opened = |state: &Path| {
+            let began = Instant::now();
+            let (ledger, opening) =
+                Ledger::open(load::options(state)).map_err(|e| e.to_string())?;
+            if ledger.read(Fold::pieces)[1..] != before[1..] || !opening.damage.is_empty() {
+                return Err(format!("not what was before: {opening:?}"));
+            }
+            ledger.close().map_err(|e| e.to_string())?;
+            Ok((opening.store, began.elapsed()))
+        };
+        match opened(&state)? {
+            (StoreOpening::Loaded { .. }, _) => {}
+            (other, _) => return Err(format!("after an orderly end and a cut: {other:?}")),
+        }
+        let db = File::options()
+            .write(true)
+            .open(state.join("db/db"))
+            .unwrap();
+        let pages = db.metadata().unwrap().len().div_ceil(4096);
+        let page = self.told.last().wrapping_mul(0x9E37_79B9_7F4A_7C15) % pages;
+        db.write_all_at(&[0; 4096], page * 4096).unwrap();
+        drop(db);
+        let (store, took) = opened(&state).map_err(|e| format!("over a torn store: {e}"))?;
+        self.proof.one(match store {
+            StoreOpening::Rebuilt { .. } => "stores torn by hand and rebuilt",
+            _ => "stores torn by hand where it didn't matter",
+        });
+        *self.slowest = took.max(*self.slowest);
+        drop(mounted);
+        fs::remove_file(copy).unwrap();
+        Ok(())
+    }
+
     /// A daemon's start: store and journal; and another after it.
     fn start(&mut self) -> Result<(), String> {
         let began = Instant::now();
@@ -341,6 +388,9 @@ impl Judged<'_> {
         let before = ledger.read(Fold::pieces);
         ledger.close().map_err(|e| e.to_string())?;
         drop(ledger);
+        if self.proof.count("cuts") % 3 == 1 {
+            self.after_an_orderly_end(&before)?;
+        }
         let (ledger, opening) = Ledger::open(options).map_err(|e| e.to_string())?;
         let same = ledger.read(Fold::pieces)[1..] == before[1..];
         match opening.store {

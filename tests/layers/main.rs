@@ -94,14 +94,64 @@ fn every_degraded_mode_and_reason_has_its_mend() {
     explained("src/model/state.rs", "Reason", "docs/operations.md", same);
 }
 
+#[test]
+fn every_degraded_mode_has_a_section_in_recovery() {
+    let page = std::fs::read_to_string(root().join("docs/recovery.md"));
+    let page = page.expect("a file of the checkout");
+    let modes = variants("src/model/line.rs", "DegradedMode");
+    let is_section = |mode: &String| page.lines().any(|line| line == format!("## {mode}"));
+    let missing: Vec<_> = modes.iter().filter(|mode| !is_section(mode)).collect();
+    assert!(
+        missing.is_empty(),
+        "no section of docs/recovery.md: {missing:?}"
+    );
+}
+
+#[test]
+fn every_scenario_that_is_held_has_a_test_of_its_number() {
+    let page = std::fs::read_to_string(root().join("docs/scenarios.md"));
+    let page = page.expect("a file of the checkout");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| S"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert!(
+        rows.len() > 20,
+        "the table of docs/scenarios.md: mend this test"
+    );
+    let tested: std::collections::BTreeSet<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|directory| Source::read_all(&root(), directory))
+        .flat_map(|source| source::scenarios(&source))
+        .collect();
+    let known = |id: &String| rows.iter().any(|row| row[1] == id);
+    let strangers: Vec<_> = tested.iter().filter(|id| !known(id)).collect();
+    assert!(
+        strangers.is_empty(),
+        "not in docs/scenarios.md: {strangers:?}"
+    );
+    for row in rows {
+        let (id, held) = (row[1], row[3]);
+        assert!(["yes", "later"].contains(&held), "{id}: {held:?}");
+        let shown = held == "later" || tested.contains(id);
+        assert!(shown, "{id} is held, and no test's name begins with it");
+    }
+}
+
+/// The variants of an enum.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let read = |path| std::fs::read_to_string(root().join(path)).expect("a file of the checkout");
+    let variants = source::variants(&Source::parse(file, &read(file)), name);
+    let any = variants.len() > 3;
+    assert!(any, "{file} has no `enum {name}`: mend this test");
+    variants
+}
+
 /// Every variant of an enum is a word in a page.
 fn explained(file: &str, name: &str, page: &str, written: impl Fn(&str) -> String) {
     let read = |path| std::fs::read_to_string(root().join(path)).expect("a file of the checkout");
-    let variants = source::variants(&Source::parse(file, &read(file)), name);
-    assert!(
-        variants.len() > 3,
-        "{file} has no `enum {name}`: mend this test"
-    );
+    let variants = variants(file, name);
     let text = read(page);
     let missing: Vec<String> = variants
         .iter()

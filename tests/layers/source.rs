@@ -227,6 +227,17 @@ pub(crate) fn item_end(code: &[String], start: usize) -> usize {
     code.len().saturating_sub(1)
 }
 
+/// Numbers of the scenarios that functions are named after: `S07` of `fn s07_a_destroy…`.
+pub(crate) fn scenarios(source: &Source) -> Vec<String> {
+    let named = source.code.iter().filter_map(|line| {
+        let (_, name) = line.split_once("fn s")?;
+        let digits = name.get(..2)?;
+        let whole = name.get(2..3) == Some("_") && digits.chars().all(|c| c.is_ascii_digit());
+        whole.then(|| format!("S{digits}"))
+    });
+    named.collect()
+}
+
 /// The variants of an enum of this file.
 pub(crate) fn variants(source: &Source, name: &str) -> Vec<String> {
     let opening = format!("enum {name} {{");

@@ -62,6 +62,11 @@ pub struct Daemon {
     calls: std::cell::Cell<u32>,
     /// In whose mount and time namespace the daemon runs; none: in the test's own.
     within: Option<i32>,
+    /// What is mounted below its directories by [`mount`](Self::mount).
+    mounts: Vec<PathBuf>,
+    /// Where the state dir lies, if it isn't beside the run dir, and what holds that place; this
+    /// is let go of once everything that lies there is gone.
+    place: Option<(PathBuf, Box<dyn std::any::Any>)>,
 }
 
 impl Daemon {
@@ -87,7 +92,52 @@ impl Daemon {
             life: 0,
             calls: 0.into(),
             within: None,
+            mounts: Vec::new(),
+            place: None,
         }
+    }
+
+    /// Mounts something below its directories, by mount(8)'s words; unmounted at the latest when
+    /// all else is gone.
+    pub fn mount(&mut self, words: &[&str], at: &Path) {
+        assert!(at.starts_with(self.dir()), "{}", at.display());
+        let status = Command::new("mount").args(words).arg(at).status();
+        assert!(status.unwrap().success(), "mount {words:?} {at:?}");
+        self.mounts.push(at.to_owned());
+    }
+
+    /// Nobody can write what lies in a directory of the node, nor add to it, whoever has it open;
+    /// until [`thaw`](Self::thaw). tools/sweep.sh thaws what is called `journal`.
+    pub fn freeze(&self, dir: &Path) {
+        attributes("+i", dir);
+    }
+
+    /// It can be written again.
+    pub fn thaw(&self, dir: &Path) {
+        attributes("-i", dir);
+    }
+
+    /// Makes a directory read-only for everybody, until [`unmount`](Self::unmount).
+    pub fn write_protect(&mut self, at: &Path) {
+        let dir = at.to_str().unwrap();
+        self.mount(&["--bind", dir], at);
+        let remount = ["-o", "remount,bind,ro", dir];
+        let status = Command::new("mount").args(remount).status();
+        assert!(status.unwrap().success(), "mount {remount:?}");
+    }
+
+    /// Unmounts it; who still uses it keeps it.
+    pub fn unmount(&mut self, at: &Path) {
+        let status = Command::new("umount").arg("-l").arg(at).status();
+        assert!(status.unwrap().success(), "umount {at:?}");
+        self.mounts.retain(|mounted| mounted != at);
+    }
+
+    /// With its state dir on a mount at `disk`, below [`dir`](Self::dir); `mount` ends it.
+    pub fn on_disk(mut self, disk: &Path, mount: Box<dyn std::any::Any>) -> Self {
+        fs::create_dir_all(disk.join("state")).unwrap();
+        self.place = Some((disk.to_owned(), mount));
+        self
     }
 
     /// From its next start on the daemon runs in the mount and time namespaces of this process.
@@ -132,7 +182,8 @@ impl Daemon {
 
     /// The state dir.
     pub fn state(&self) -> PathBuf {
-        self.dir().join("state")
+        let place = self.place.as_ref().map(|(disk, _)| disk.as_path());
+        place.unwrap_or(self.dir()).join("state")
     }
 
     /// The run dir.
@@ -250,11 +301,21 @@ impl Daemon {
         status.is_ok_and(|text| !text.contains("\nState:\tZ"))
     }
 
+    /// Was it started, and not yet ended by this test? It may have ended by itself.
+    pub fn started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// SIGKILL, and waits for its end.
     pub fn kill9(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Takes the status of a daemon that ended by itself.
+    pub fn reap(&mut self) {
+        let _ = self.child.take().unwrap().wait();
     }
 
     /// SIGTERM, and waits for its end.
@@ -448,17 +509,30 @@ impl Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
+        let journal = self.state().join("journal");
+        if journal.exists() {
+            let mut thaw = Command::new("chattr");
+            let _ = thaw.args(["-f", "-R", "-i"]).arg(journal).output();
+        }
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/teardown.sh");
         let mut command = self.program("/bin/bash");
         command.arg(script).arg(self.state()).arg(self.run());
         command.stdin(Stdio::null());
         let said = self.finish(command);
+        // What teardown.sh hasn't unmounted already.
+        while let Some(at) = self.mounts.pop() {
+            let _ = Command::new("umount").arg("-l").arg(at).output();
+        }
         let mut left = if said.code == 0 {
             Vec::new()
         } else {
             vec![format!("teardown.sh: {said:?}")]
         };
         left.extend(leaks::outside(self.dir(), &self.state(), None));
+        if let Some((disk, mount)) = self.place.take() {
+            left.retain(|what| *what != format!("mount {}", disk.display()));
+            drop(mount);
+        }
         left
     }
 }
@@ -481,6 +555,14 @@ impl Drop for Daemon {
             self.dir.disable_cleanup(true);
         }
     }
+}
+
+fn attributes(change: &str, dir: &Path) {
+    let status = Command::new("chattr")
+        .args(["-R", change])
+        .arg(dir)
+        .status();
+    assert!(status.unwrap().success(), "chattr {change} {dir:?}");
 }
 
 /// Sends a signal, by name, to a process that this test started or that its daemon did.

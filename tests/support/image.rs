@@ -46,6 +46,8 @@ pub struct Image {
     pub working_dir: Option<String>,
     /// More files, by path without a leading slash.
     pub files: Vec<(String, Vec<u8>)>,
+    /// More programs, likewise.
+    pub programs: Vec<(String, Vec<u8>)>,
 }
 
 impl Default for Image {
@@ -63,6 +65,7 @@ impl Default for Image {
             user: None,
             working_dir: None,
             files: Vec::new(),
+            programs: Vec::new(),
         }
     }
 }
@@ -76,6 +79,12 @@ impl Image {
     /// With one more file.
     pub fn file(mut self, path: &str, bytes: &[u8]) -> Self {
         self.files.push((path.to_owned(), bytes.to_vec()));
+        self
+    }
+
+    /// With one more program.
+    pub fn program(mut self, path: &str, bytes: &[u8]) -> Self {
+        self.programs.push((path.to_owned(), bytes.to_vec()));
         self
     }
 
@@ -149,6 +158,9 @@ impl Image {
         let mut tar = Tar::default();
         for (path, bytes) in &self.files {
             tar.file(path, 0o644, bytes);
+        }
+        for (path, bytes) in &self.programs {
+            tar.file(path, 0o755, bytes);
         }
         tar.end()
     }

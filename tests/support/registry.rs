@@ -23,6 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sha2::{Digest as _, Sha256};
+
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Debian's docker-registry on a free port, its files in a directory of its own. It ends with this
@@ -125,6 +127,41 @@ impl Registry {
         let answer = self.request("PUT", &path, kind, &list.to_string());
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
         header(&answer, "Docker-Content-Digest").unwrap()
+    }
+
+    /// Puts the image `name:from` under another tag with a mark in its config: another image of
+    /// the same layers.
+    pub fn put_variant(&self, name: &str, from: &str, tag: &str) {
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let get = |path: String| -> serde_json::Value {
+            let answer = self.request("GET", &path, kind, "");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            serde_json::from_str(body).unwrap()
+        };
+        let mut manifest = get(format!("/v2/{name}/manifests/{from}"));
+        let config = manifest["config"]["digest"].as_str().unwrap();
+        let mut config = get(format!("/v2/{name}/blobs/{config}"));
+        config["config"]["Labels"] = serde_json::json!({ "riklet.test": tag });
+        let config = config.to_string();
+        let hex = data_encoding::HEXLOWER.encode(&Sha256::digest(config.as_bytes()));
+        let digest = format!("sha256:{hex}");
+        self.put_blob(name, &digest, &config);
+        manifest["config"]["digest"] = digest.into();
+        manifest["config"]["size"] = config.len().into();
+        let path = format!("/v2/{name}/manifests/{tag}");
+        let answer = self.request("PUT", &path, kind, &manifest.to_string());
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    fn put_blob(&self, name: &str, digest: &str, bytes: &str) {
+        let kind = "application/octet-stream";
+        let answer = self.request("POST", &format!("/v2/{name}/blobs/uploads/"), kind, "");
+        let place = header(&answer, "Location").unwrap();
+        let path = place
+            .split_once(&self.address())
+            .map_or(&*place, |(_, path)| path);
+        let answer = self.request("PUT", &format!("{path}&digest={digest}"), kind, bytes);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
     /// The size of a manifest.

@@ -26,11 +26,17 @@ pub struct Strace {
 impl Strace {
     /// Attaches, and waits until it has.
     pub fn attach(pid: i32, scratch: &Path) -> Self {
-        let (out, said) = (scratch.join("strace.out"), scratch.join("strace.err"));
         let calls = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync,\
                      clone,clone3,fork,vfork,execve,rename,renameat,renameat2";
+        let args = ["-f", "-y", "-e", calls].map(ToOwned::to_owned);
+        Self::begin(pid, scratch, &args)
+    }
+
+    fn begin(pid: i32, scratch: &Path, args: &[String]) -> Self {
+        let (out, said) = (scratch.join("strace.out"), scratch.join("strace.err"));
         let mut child = Command::new("strace")
-            .args(["-f", "-y", "-e", calls, "-o"])
+            .args(args)
+            .arg("-o")
             .arg(&out)
             .args(["-p", &pid.to_string()])
             .stdin(Stdio::null())
@@ -49,6 +55,18 @@ impl Strace {
             thread::sleep(Duration::from_millis(10));
         }
         Self { child, out }
+    }
+
+    /// Attaches, and from then on has system calls fail as `faults` say:
+    /// `fdatasync:error=EIO:when=1`.
+    pub fn inject(pid: i32, scratch: &Path, faults: &[&str]) -> Self {
+        let calls: Vec<_> = faults.iter().filter_map(|f| f.split(':').next()).collect();
+        let mut args = vec!["-f".to_owned(), "-e".to_owned()];
+        args.push(format!("trace={}", calls.join(",")));
+        for fault in faults {
+            args.extend(["-e".to_owned(), format!("inject={fault}")]);
+        }
+        Self::begin(pid, scratch, &args)
     }
 
     /// How many fsyncs and fdatasyncs of files below `dir` ended so far.

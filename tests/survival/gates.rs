@@ -89,6 +89,11 @@ exec runc "$@"
         });
     }
 
+    /// Has the stand-in made this file?
+    pub fn has(&self, file: &str) -> bool {
+        self.dir.join(file).exists()
+    }
+
     /// What the stand-in has written into this file.
     pub fn text(&self, file: &str) -> String {
         fs::read_to_string(self.dir.join(file)).unwrap_or_default()

@@ -31,7 +31,7 @@ cd "$1" || exit 1
 mount --make-rprivate / || exit 1
 sed -n 's/^\([^ ]* \)\{4\}\([^ ]*\).*/\2/p' /proc/self/mountinfo | sort -r |
     while read -r point; do case $point in
-    */riklet-test-* | /run/*) case $point in "$1"/*) ;; *) umount -l "$point" ;; esac ;;
+    */riklet-test-* | /run/*) case $point in "$1"/*) ;; *) umount -l "$point" 2>/dev/null ;; esac ;;
     esac; done
 mount -t tmpfs -o mode=755 riklet-test-run /run && mkdir -p /run/systemd/system || exit 1
 mount --bind "$1/boot_id" /proc/sys/kernel/random/boot_id || exit 1

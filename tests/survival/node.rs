@@ -69,12 +69,18 @@ impl Node {
 
     /// With more settings, and nothing started.
     pub fn prepare(config: &str) -> Self {
+        Self::prepare_with(config, |daemon, scheduler| {
+            daemon.scheduler(&scheduler.url())
+        })
+    }
+
+    fn prepare_with(config: &str, told: impl Fn(Daemon, &Scheduler) -> Daemon) -> Self {
         let runtime = Runtime::new().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let scheduler = runtime
             .block_on(Scheduler::start(any, Manners::Kind))
             .unwrap();
-        let daemon = Daemon::prepare().scheduler(&scheduler.url());
+        let daemon = told(Daemon::prepare(), &scheduler);
         let gates = Gates::write(&daemon.dir().join("bin"));
         let daemon = daemon.config(&format!("resync = \"1s\"\n{}{config}", gates.config()));
         Self {
@@ -86,6 +92,11 @@ impl Node {
             names: 0,
             boots: 0,
         }
+    }
+
+    /// The same without a scheduler.
+    pub fn prepare_standalone() -> Self {
+        Self::prepare_with("", |daemon, _| daemon)
     }
 
     /// On a machine of its own, that has just come up.
@@ -104,6 +115,12 @@ impl Node {
     pub fn new_boot_id(&mut self) -> String {
         self.boots += 1;
         format!("00000000-0000-0000-0000-{:012}", self.boots)
+    }
+
+    /// The boot id of now.
+    pub fn boot_id(&self) -> String {
+        let text = fs::read_to_string(self.machine_dir().join("boot_id"));
+        text.unwrap().trim().to_owned()
     }
 
     /// The machine comes up: with a new boot id and a new clock, or (`again`) with this boot id
@@ -211,7 +228,7 @@ impl Node {
             _ => (core.instances.get(id)?.status == status).then_some(()),
         };
         let what = format!("{id} to be {status}");
-        let waited = self.scheduler.wait(&what, SOON, is);
+        let waited = self.scheduler.wait(&what, 2 * SOON, is);
         if let Err(error) = self.runtime.block_on(waited) {
             panic!("{error}\n{}", self.daemon.log_tail());
         }
@@ -284,10 +301,39 @@ impl Node {
 
     /// The container's name of one of its attempts, from the journal.
     pub fn attempt(&self, id: &str, attempt: u32) -> String {
+        format!("{}-0-{attempt}", self.uid_of(id).unwrap())
+    }
+
+    /// The same of its first attempt, if it has been accepted.
+    pub fn attempt_if(&self, id: &str) -> Option<String> {
+        Some(format!("{}-0-1", self.uid_of(id)?))
+    }
+
+    fn uid_of(&self, id: &str) -> Option<String> {
         let lines = self.daemon.lines();
         let of = |line: &&Value| line["kind"] == "accepted" && line["instance"] == id;
-        let uid = lines.iter().rfind(of).unwrap()["uid"].as_str().unwrap();
-        format!("{uid}-0-{attempt}")
+        let uid = lines.iter().rfind(of)?["uid"].as_str();
+        uid.map(str::to_owned)
+    }
+
+    /// How many containers of an instance have a process, as the kernel has it.
+    pub fn living(&self, id: &str) -> usize {
+        let uid = self.uid_of(id).unwrap();
+        let mut living = std::collections::BTreeSet::new();
+        for top in fs::read_dir("/sys/fs/cgroup").unwrap() {
+            let top = top.unwrap().path().join(format!("riklet-{}", self.uid()));
+            for dir in fs::read_dir(top.join("pods").join(&uid))
+                .into_iter()
+                .flatten()
+            {
+                let dir = dir.unwrap().path();
+                let procs = fs::read_to_string(dir.join("cgroup.procs"));
+                if procs.is_ok_and(|text| !text.is_empty()) {
+                    living.insert(dir.file_name().unwrap().to_owned());
+                }
+            }
+        }
+        living.len()
     }
 
     /// Lines of this kind about this container.
@@ -300,8 +346,7 @@ impl Node {
 
     /// How many attempts of it began to run: each has said so in its log.
     pub fn runs(&self, id: &str) -> usize {
-        let first = self.attempt(id, 1);
-        let uid = first.split('-').next().unwrap();
+        let uid = self.uid_of(id).unwrap();
         let logs = fs::read_dir(self.daemon.state().join("logs").join(uid));
         let texts = logs.into_iter().flatten().map(|entry| {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();

@@ -39,7 +39,7 @@ fn assert_untouched(node: &Node, id: &str, runs_as: &(String, i32), mark: usize)
 }
 
 /// It runs by its second attempt, and nothing of the first is left.
-fn assert_second_attempt(node: &Node, id: &str) {
+pub fn assert_second_attempt(node: &Node, id: &str) {
     let (first, second) = (node.attempt(id, 1), node.attempt(id, 2));
     node.daemon.wait("its second attempt to run", |_| {
         let container = node.container(id);
@@ -187,7 +187,7 @@ pub fn limit_memory(node: &Node, container: &str) {
     assert!(limited, "{container} has no memory cgroup");
 }
 
-pub fn an_exit_while_nobody_looked_is_recorded_as_it_was(node: &mut Node) {
+pub fn s20_an_exit_while_nobody_looked_is_recorded_as_it_was(node: &mut Node) {
     let ended: Vec<_> = ENDS.iter().map(|end| (end, node.run("Never"))).collect();
     let done = node.run("Never");
     node.settle();
@@ -306,7 +306,7 @@ const LOSSES: &[(&str, Loss)] = &[
     }),
 ];
 
-pub fn lost_runtime_state_is_ended_by_cgroup_and_made_anew(node: &mut Node) {
+pub fn s11_lost_runtime_state_is_ended_by_cgroup_and_made_anew(node: &mut Node) {
     let all: Vec<_> = LOSSES
         .iter()
         .map(|(what, lose)| (what, lose, node.run("Always"), node.run("Never")))
@@ -347,7 +347,7 @@ pub fn lost_runtime_state_is_ended_by_cgroup_and_made_anew(node: &mut Node) {
     }
 }
 
-pub fn lost_runtime_state_of_what_ended_takes_nothing_from_its_exit(node: &mut Node) {
+pub fn s11_lost_runtime_state_of_what_ended_takes_nothing_from_its_exit(node: &mut Node) {
     let all: Vec<_> = LOSSES
         .iter()
         .map(|(what, lose)| (what, lose, node.run("Never")))

@@ -41,3 +41,14 @@ fn a_rebuilt_store_is_shown_until_the_next_clean_start() {
     assert!(matches!(opening.store, StoreOpening::Loaded { .. }));
     assert_eq!(degraded(&ledger), []);
 }
+
+#[test]
+fn a_child_that_hangs_in_the_kernel_does_not_keep_the_next_daemon_from_starting() {
+    let hangs = CgroupError::Unkillable {
+        rel: "work".to_owned(),
+        pids: vec![7],
+        waited_ms: 10_000,
+    };
+    assert!(harmless(Err(hangs)).is_ok());
+    assert!(harmless(Err(CgroupError::NoHierarchy)).is_err());
+}

@@ -4,7 +4,9 @@ use crate::journal::disk::Op;
 #[test]
 fn a_segments_name_sorts_as_its_seq() {
     assert_eq!(file_name(7), "00000000000000000007.jsonl");
-    assert_eq!(parse_name(&file_name(u64::MAX)), Some(u64::MAX));
+    assert_eq!(parse_name(&file_name(MAX_SEQ)), Some(MAX_SEQ));
+    // After this one there would be no number left for the next line.
+    assert_eq!(parse_name(&file_name(u64::MAX)), None);
     for bad in [
         "7.jsonl",
         "0000000000000000000x.jsonl",

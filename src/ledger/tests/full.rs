@@ -79,6 +79,60 @@ fn a_start_on_a_full_disk_goes_on_in_the_former_segment() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_behind_half_a_line_lives_on_what_the_former_segment_owned() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    ledger.record(accepted(1)).unwrap();
+    drop(ledger);
+    let journal = dir.path().join("journal");
+    let first = segment::list(&journal).unwrap()[0];
+    let path = journal.join(segment::file_name(first));
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"seq\":3,\"at\":\"20").unwrap();
+    let (disk, script) = Disk::scripted();
+    // Full, until the former segment lets go of what it owns.
+    script.fail(Op::Reserve, 0, 1, nix::libc::ENOSPC);
+    let mut options = options(dir.path());
+    options.disk = disk;
+    let (ledger, opening) = Ledger::open(options).unwrap();
+    assert!(opening.disk_full && opening.read_only.is_none());
+    assert!(segment::owned(&path).unwrap() < 64 * 1024);
+    let seq = ledger.record(Event::Removed { uid: uid(1) }).unwrap().seq;
+    block(ledger.durable(seq)).unwrap();
+    drop(ledger);
+    let verdict = offline::verify(dir.path()).unwrap();
+    assert!(verdict.is_sound() && verdict.segments == 2);
+}
+
+#[test]
+fn a_refusal_for_want_of_space_is_taken_from_half_of_what_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, script) = Disk::scripted();
+    let mut options = options(dir.path());
+    options.disk = disk;
+    options.sizes = small();
+    let (ledger, _) = Ledger::open(options).unwrap();
+    script.fail(Op::Reserve, 0, 1_000_000, nix::libc::ENOSPC);
+    let fill = |n| ledger.record(accepted_sized(n, 2_000)).is_ok();
+    assert!((0..1_000).any(|n| !fill(n)), "the reserve never runs low");
+    let refusal = |n: u64| Event::Refused {
+        uid: Some(uid(n)),
+        instance: format!("web-{n}"),
+        source: Source::Scheduler,
+        reason: crate::model::state::Reason::DiskFull,
+        message: "m".repeat(300),
+    };
+    let told = (2_000..4_000).take_while(|n| ledger.record(refusal(*n)).is_ok());
+    assert!((10..1_000).contains(&told.count()));
+    let left = ledger.health().reserve_left.unwrap();
+    assert!(
+        (12 * 1024..16 * 1024).contains(&left),
+        "{left} bytes are left"
+    );
+    ledger.record(Event::Removed { uid: uid(1) }).unwrap();
+}
+
+#[test]
 fn ended_segments_give_their_space_back_and_the_live_one_owns_its() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..3 {

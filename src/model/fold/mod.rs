@@ -5,6 +5,7 @@
 //! [`Piece`]s that changed, which the store keeps. Must never happen here: failing. No line, in
 //! whatever order, makes the fold fail; what makes no sense marks its instance uncertain.
 
+mod doubt;
 mod node;
 mod outbox;
 mod piece;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    node::{NodeRecord, RefusedInstruction, Tombstone},
+    node::{Disowned, NodeRecord, RefusedInstruction, Tombstone},
     outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},
     record::{
@@ -93,6 +94,9 @@ impl Fold {
                 }
             }
         }
+        if let Event::Doubted { uids, why } = &line.event {
+            changed.extend(self.doubt(uids, why));
+        }
         if let Some(uid) = line.event.uid() {
             self.apply_to_instance(uid, line, &mut changed);
         }
@@ -124,11 +128,13 @@ impl Fold {
                 record.last_seq = line.seq;
                 if event.is_instruction() {
                     record.instructed_seq = line.seq;
+                    record.doubt = None;
                 }
                 if let Event::Accepted { instance, .. } = event
-                    && self.tombstones.remove(instance).is_some()
+                    && let Some(tombstone) = self.tombstones.remove(instance)
                 {
                     changed.push(Piece::Tombstone(instance.clone()));
+                    record.former = node::lineage(tombstone.former, [tombstone.uid]);
                 }
                 if let Some(report) = &line.state {
                     record.reported = Some(report.clone());
@@ -186,6 +192,9 @@ impl Fold {
         }
         let report = line.state.clone().or(record.reported);
         changed.push(Piece::Tombstone(record.instance.clone()));
+        // What was refused at first begins beside the tombstone of the one before.
+        let before = self.tombstones.remove(&record.instance);
+        let before = before.map_or(Vec::new(), |t| node::lineage(t.former, [t.uid]));
         self.tombstones.insert(
             record.instance,
             Tombstone {
@@ -194,6 +203,7 @@ impl Fold {
                 at: line.moment.at,
                 source: record.source,
                 queued: record.queued,
+                former: node::lineage(before, record.former),
                 report: report.unwrap_or_else(|| StateReport::plain(State::Terminated)),
             },
         );
@@ -224,6 +234,14 @@ impl Fold {
         self.tombstones
             .iter()
             .filter_map(|(id, t)| Some((id, t.queued.as_ref()?)))
+    }
+
+    /// Does the journal show that this incarnation was removed?
+    #[must_use]
+    pub fn was_removed(&self, uid: &Uid) -> bool {
+        let buried = |t: &Tombstone| t.uid == *uid || t.former.contains(uid);
+        self.tombstones.values().any(buried)
+            || self.instances.values().any(|r| r.former.contains(uid))
     }
 
     /// Has the scheduler every state of this incarnation? True for those of other sources.

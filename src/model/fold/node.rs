@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Queued;
 use crate::model::{
-    ids::{NodeUid, Seq, Source, Uid},
+    ids::{InstanceId, NodeUid, Seq, Source, Uid},
     line::{DegradedMode, Event, Line},
     state::{Reason, StateReport},
 };
@@ -29,9 +29,30 @@ pub struct Tombstone {
     /// The create that waited for it, until that has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<Queued>,
+    /// The newest incarnations of the id before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Uid>,
     /// Its last state.
     #[serde(flatten)]
     pub report: StateReport,
+}
+
+/// So many removed incarnations of one id are remembered. What a power cut brings back of them
+/// (the removal of a directory is no durable thing) can then be told from what nobody knows: that
+/// is removed, this is left alone.
+const FORMER_KEPT: usize = 16;
+
+/// `older`, then `newer`: the newest ones of both.
+pub(super) fn lineage(older: Vec<Uid>, newer: impl IntoIterator<Item = Uid>) -> Vec<Uid> {
+    let mut all = older;
+    for uid in newer {
+        if !all.contains(&uid) {
+            all.push(uid);
+        }
+    }
+    let over = all.len().saturating_sub(FORMER_KEPT);
+    all.drain(..over);
+    all
 }
 
 /// An instruction that was refused.
@@ -49,6 +70,18 @@ pub struct RefusedInstruction {
     pub reason: Reason,
     /// Why, in a sentence.
     pub message: String,
+}
+
+/// An incarnation of which only its mark is known, and that shall go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disowned {
+    /// Seq of the line that said so: nothing is done before that is durable.
+    pub seq: Seq,
+    /// The instance that its mark names; nothing of that one is started before this is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    /// When SIGKILL follows, in CLOCK_BOOTTIME ms.
+    pub deadline_up: u64,
 }
 
 /// What is known of the node itself.
@@ -75,6 +108,9 @@ pub struct NodeRecord {
     /// The newest refused instructions.
     #[serde(default)]
     pub refused: VecDeque<RefusedInstruction>,
+    /// What was unclaimed and shall go, until nothing of it is left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disowned: BTreeMap<Uid, Disowned>,
 }
 
 impl NodeRecord {
@@ -94,8 +130,15 @@ impl NodeRecord {
     fn apply_event(&mut self, line: &Line) -> bool {
         match &line.event {
             Event::SegmentHeader { node, .. } => set(&mut self.uid, Some(node.clone())),
-            Event::Boot {} | Event::DaemonStarted { .. } => {
-                set(&mut self.boot, line.moment.boot.clone())
+            Event::Boot {} => set(&mut self.boot, line.moment.boot.clone()),
+            Event::DaemonStarted { .. } => {
+                // The node didn't go down after all, or only its userspace did: an end of this
+                // boot that is found later says what it says.
+                let stayed = self.stopping_boot.as_ref() == Some(&line.moment.boot);
+                if stayed {
+                    self.stopping_boot = None;
+                }
+                set(&mut self.boot, line.moment.boot.clone()) || stayed
             }
             Event::NodeStopping {} => set(&mut self.stopping_boot, Some(line.moment.boot.clone())),
             Event::Drained {} => set(&mut self.drained, true),
@@ -105,6 +148,20 @@ impl NodeRecord {
                 former.as_ref() != Some(detail)
             }
             Event::DegradedLeft { mode } => self.degraded.remove(mode).is_some(),
+            Event::Disowned {
+                uid,
+                instance,
+                deadline_up,
+                ..
+            } => {
+                let disowned = Disowned {
+                    seq: line.seq,
+                    instance: instance.clone(),
+                    deadline_up: *deadline_up,
+                };
+                self.disowned.insert(uid.clone(), disowned.clone()) != Some(disowned)
+            }
+            Event::Removed { uid } => self.disowned.remove(uid).is_some(),
             Event::Refused {
                 instance,
                 source,

@@ -148,6 +148,9 @@ pub struct InstanceRecord {
     pub instance: InstanceId,
     /// Whose it is.
     pub source: Source,
+    /// The newest incarnations of this id before it, which the journal shows to be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Uid>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Which definition is the current one, counted from 1.
@@ -183,6 +186,10 @@ pub struct InstanceRecord {
     /// A line about it made no sense after the lines before: look before deciding.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+    /// Lines about it may be lost: which, in a sentence. It is neither started nor stopped until
+    /// an instruction names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
     /// Seq of the last line that an instruction about it came to: nothing is done before that is
     /// durable.
     #[serde(default)]

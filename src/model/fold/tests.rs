@@ -271,6 +271,31 @@ fn an_outbox_drops_its_middle_and_counts_what_is_missing() {
 }
 
 #[test]
+fn an_attempt_that_is_removed_before_it_ran_leaves_no_pid_and_is_no_failure() {
+    for created_too in [false, true] {
+        let mut pen = Pen::default();
+        let first = pen.run(1, RestartPolicy::Always);
+        let state = pen.write(exited(&first, 37, Some(0)));
+        assert_eq!(state, Some(State::Failed));
+        let again = container_id(&uid(1), 0, 2);
+        assert_eq!(pen.write(intended(&again)), Some(State::Creating));
+        if created_too {
+            pen.write(created(&again));
+        }
+        pen.write(Event::StopRequested {
+            container: again.clone(),
+            deadline_up: 1,
+            reason: None,
+        });
+        let state = pen.write(Event::StepRemoved { container: again });
+        assert_eq!(state, None, "the former attempt's exit is old news");
+        let container = &pen.record(1).containers[0];
+        assert_eq!(container.phase, Phase::Waiting);
+        assert_eq!((container.process, container.stop.as_ref()), (None, None));
+    }
+}
+
+#[test]
 fn an_outbox_outlives_its_incarnation_until_it_is_acknowledged() {
     let mut pen = Pen::default();
     pen.run(1, RestartPolicy::Always);
@@ -307,6 +332,34 @@ fn tombstones_are_bounded_in_number_and_age() {
     pen.write_at(moment(5_000 + day), Event::Removed { uid: uid(2_000) });
     let ids: Vec<&InstanceId> = pen.fold.tombstones.keys().collect();
     assert_eq!(ids, [&instance(2_000, Source::Cli)]);
+}
+
+#[test]
+fn what_was_removed_is_known_as_such_also_when_its_id_lives_again() {
+    let mut pen = Pen::default();
+    let begin = |pen: &mut Pen, n: u64| {
+        pen.write(Event::Accepted {
+            uid: uid(n),
+            instance: instance(1, Source::Scheduler),
+            source: Source::Scheduler,
+            definition: "any".to_owned(),
+            spec: Box::new(workload(1, RestartPolicy::Always)),
+            warnings: Vec::new(),
+        });
+    };
+    for n in 1..=20 {
+        begin(&mut pen, n);
+        assert!(!pen.fold.was_removed(&uid(n)));
+        pen.write(Event::Removed { uid: uid(n) });
+        assert!(pen.fold.was_removed(&uid(n)));
+    }
+    begin(&mut pen, 21);
+    // A power cut may bring back directories of any of these; their id has a live incarnation.
+    let known = |n| pen.fold.was_removed(&uid(n));
+    assert!((5..=20).all(known) && !known(21));
+    assert!(!known(4), "only the newest are remembered");
+    let (again, errors) = Fold::from_pieces(pen.fold.seq, pen.fold.pieces());
+    assert!(errors.is_empty() && again.was_removed(&uid(20)));
 }
 
 #[test]
@@ -677,4 +730,22 @@ proptest! {
             prop_assert!(outbox.entries.iter().map(|e| e.seq).is_sorted());
         }
     }
+}
+
+#[test]
+fn a_node_that_was_to_go_down_and_did_not_is_not_taken_for_one_that_did() {
+    let mut pen = Pen::default();
+    pen.write(Event::NodeStopping {});
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
+    // Only the daemon, or the userspace around it, was started anew.
+    let started = |pid| Event::DaemonStarted {
+        version: "1".to_owned(),
+        pid,
+    };
+    pen.write(started(2));
+    assert_eq!(pen.fold.node.stopping_boot, None);
+    pen.write(Event::NodeStopping {});
+    pen.write_at(moment_in("boot-2", 10), Event::Boot {});
+    pen.write_at(moment_in("boot-2", 11), started(3));
+    assert_eq!(pen.fold.node.stopping_boot.as_deref(), Some("boot-1"));
 }

@@ -45,6 +45,7 @@ pub(super) fn begin(
         uid: uid.clone(),
         instance,
         source,
+        former: Vec::new(),
         accepted_at: moment.at,
         generation: 1,
         definition: Arc::from(""),
@@ -58,6 +59,7 @@ pub(super) fn begin(
         images: std::collections::BTreeMap::new(),
         reported: None,
         uncertain: false,
+        doubt: None,
         instructed_seq: 0,
         last_seq: 0,
     })
@@ -310,6 +312,10 @@ fn end(
 
 fn removed(record: &mut InstanceRecord, id: &ContainerId) {
     let Some(c) = current(record, id) else { return };
+    if matches!(c.phase, Phase::Intended | Phase::Created) {
+        // It never ran, so it has no exit by which this would have gone.
+        (c.process, c.stop, c.monitor_lost) = (None, None, false);
+    }
     c.phase = match c.phase {
         Phase::Intended | Phase::Created => Phase::Waiting,
         Phase::Exited if c.next_up.is_some() => Phase::Waiting,

@@ -15,6 +15,7 @@ use crate::{
 struct Letters {
     pending: Mutex<Vec<Report>>,
     last: Mutex<Vec<Report>>,
+    arrivals: Mutex<u64>,
 }
 
 impl Outbox for Letters {
@@ -26,6 +27,9 @@ impl Outbox for Letters {
             .take(limit)
             .cloned()
             .collect()
+    }
+    fn arrivals(&self) -> u64 {
+        *self.arrivals.lock().unwrap()
     }
     fn acknowledge(&self, reports: &[Report]) {
         self.pending
@@ -124,6 +128,7 @@ impl Bench {
             outbox: Letters {
                 pending: Mutex::new(pending),
                 last: Mutex::new(last),
+                ..Letters::default()
             },
             samples: Numbers::default(),
             now: Instant::now(),
@@ -151,6 +156,66 @@ impl Bench {
     fn push(&self, report: Report) {
         self.outbox.pending.lock().unwrap().push(report);
     }
+}
+
+fn completed(id: u64, seq: Seq) -> Report {
+    let because = StateReport::because(State::Terminated, Reason::Completed, "0");
+    Report {
+        report: because,
+        ..report(id, seq, State::Terminated)
+    }
+}
+
+#[test]
+fn completed_is_said_only_after_what_the_scheduler_replays_was_judged() {
+    let next = Report {
+        uid: Uid::from_entropy(9),
+        ..report(1, 7, State::Creating)
+    };
+    let pending = vec![completed(1, 5), report(2, 6, State::Running), next];
+    let mut bench = Bench::new(pending, Vec::new());
+    // What follows for its id waits with it: TERMINATED would end the next incarnation.
+    assert_eq!(bench.drain().len(), 2, "the node, and i2");
+    bench.now += Duration::from_millis(900);
+    *bench.outbox.arrivals.lock().unwrap() += 1;
+    assert_eq!(bench.drain(), Vec::<String>::new());
+    bench.now += Duration::from_millis(900);
+    assert_eq!(
+        bench.drain(),
+        Vec::<String>::new(),
+        "not yet silent for long enough"
+    );
+    bench.now += Duration::from_millis(100);
+    assert_eq!(
+        bench.drain().len(),
+        2,
+        "TERMINATED alone, then the next incarnation"
+    );
+    // From then on nothing is held back.
+    bench.push(completed(2, 8));
+    assert_eq!(bench.drain().len(), 1);
+}
+
+#[test]
+fn an_instance_that_is_set_aside_holds_up_the_next_incarnation_of_its_id() {
+    let next = Report {
+        uid: Uid::from_entropy(9),
+        ..report(1, 7, State::Creating)
+    };
+    let mut bench = Bench::new(vec![report(1, 5, State::Terminated), next], Vec::new());
+    assert_eq!(bench.drain().len(), 3);
+    bench.push(report(3, 8, State::Terminated));
+    for _ in 0..3 {
+        let Turn::Send(batch) = bench.turn() else {
+            panic!("nothing to send")
+        };
+        bench.agenda.refused(&batch, bench.now);
+    }
+    bench.push(Report {
+        uid: Uid::from_entropy(10),
+        ..report(3, 9, State::Creating)
+    });
+    assert_eq!(bench.drain(), Vec::<String>::new());
 }
 
 fn text(batch: &Batch<Numbers>) -> String {
@@ -420,4 +485,37 @@ fn one_instance_that_is_always_refused_does_not_silence_the_others() {
             .any(|batch| batch == "states i2:Running i2:Running i2:Running"),
         "{said:?}"
     );
+}
+
+#[test]
+fn the_next_incarnation_of_an_id_waits_for_a_former_one_that_is_set_aside() {
+    let former = report(1, 1, State::Terminated);
+    let next = Report {
+        uid: Uid::from_entropy(2),
+        ..report(1, 2, State::Creating)
+    };
+    let mut bench = Bench::new(
+        vec![former.clone(), next, report(3, 3, State::Running)],
+        Vec::new(),
+    );
+    let mut said = Vec::new();
+    while let Turn::Send(batch) = bench.turn() {
+        if batch.uids().contains(&former.uid) {
+            bench.agenda.refused(&batch, bench.now);
+            continue;
+        }
+        if let Batch::States(reports) = &batch {
+            said.extend(reports.iter().map(|r| r.instance.to_string()));
+            bench.outbox.acknowledge(reports);
+        }
+        bench.agenda.sent(batch, bench.now);
+    }
+    assert_eq!(
+        said,
+        ["i3"],
+        "others are heard, i1 in its order or not at all"
+    );
+    bench.now += crate::reporter::trouble::ASIDE;
+    let said = bench.drain();
+    assert_eq!(said[..2], ["states i1:Terminated", "states i1:Creating"]);
 }

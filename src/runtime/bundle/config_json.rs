@@ -75,6 +75,17 @@ pub enum ConfigError {
     Nul(String),
 }
 
+/// An annotation of a config.json.
+#[must_use]
+pub fn annotation(text: &[u8], name: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Marked {
+        annotations: HashMap<String, String>,
+    }
+    let mut marked: Marked = serde_json::from_slice(text).ok()?;
+    marked.annotations.remove(name)
+}
+
 /// The hostname of an instance's containers: the definition's, else made of the id.
 #[must_use]
 pub fn hostname(id: &ContainerId, instance: &str, workload: &WorkloadSpec) -> String {

@@ -28,6 +28,16 @@ pub fn alive(process: ProcessId) -> bool {
     living_stat(process).is_some()
 }
 
+/// Has this very process ended, and nobody has taken its status yet?
+#[must_use]
+pub fn unreaped(process: ProcessId) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", process.pid)) else {
+        return false;
+    };
+    let ended = after_name(&stat).is_some_and(|rest| rest.starts_with('Z'));
+    ended && start_time(&stat) == Some(process.start_time)
+}
+
 /// Is this very process on its way out, and not a zombie yet? It has left its cgroups by then.
 #[must_use]
 pub fn ending(process: ProcessId) -> bool {

@@ -10,6 +10,7 @@
 mod create;
 mod failure;
 mod images;
+mod logs;
 mod observe;
 mod remove;
 mod signal;
@@ -37,7 +38,7 @@ use super::{
 };
 use crate::{
     model::{
-        ids::{ContainerId, NodeUid, Uid},
+        ids::{ContainerId, InstanceId, NodeUid, Uid},
         line::{Exit, ProcessId},
         observed::{ObservedInstance, ObservedNode},
     },
@@ -295,6 +296,12 @@ impl<I: ImageSource> Node for RealNode<I> {
 
     async fn observe_all(&self) -> Result<ObservedNode, Failure> {
         self.look(None).await
+    }
+
+    async fn instance_of(&self, uid: &Uid) -> Option<InstanceId> {
+        let of = uid.clone();
+        let read = move |node: &Self| Ok(node.marked_instance(&of));
+        self.off_thread("read a mark", read).await.ok().flatten()
     }
 
     async fn changed(&self) -> Change {

@@ -14,13 +14,14 @@ use std::{
 use super::{ImageSource, RealNode, failure};
 use crate::{
     model::{
-        ids::{ContainerId, Uid},
+        ids::{ContainerId, InstanceId, Uid},
         line::ProcessId,
         observed::{ObservedContainer, ObservedInstance, ObservedNode, Status},
     },
     network::netns,
     node::Failure,
     runtime::{
+        bundle::config_json,
         conmon::{read_exit, read_pid, read_sync},
         layout::{container_cgroup, monitor_cgroup, netns_name, parse_attempt, pod_cgroup},
         process::{ending, identify},
@@ -177,6 +178,20 @@ impl<I: ImageSource> RealNode<I> {
         if let Some(process) = ours.and_then(|pid| identify(pid).ok()) {
             self.0.watch.follow_monitor(id, process);
         }
+    }
+
+    /// The instance that the marks on an incarnation's containers name: its bundles' annotations,
+    /// or what the runtime has kept of those.
+    pub(super) fn marked_instance(&self, uid: &Uid) -> Option<InstanceId> {
+        let attempts = self.attempts(Some(uid)).ok()?.remove(uid)?;
+        let mut named = attempts.iter().filter_map(|id| {
+            let bundle = || {
+                let text = fs::read(self.layout().bundle(id).join("config.json")).ok()?;
+                config_json::annotation(&text, config_json::INSTANCE)
+            };
+            bundle().or_else(|| runc_state::instance(&self.layout().runc_dir(id)))
+        });
+        named.find_map(|name| name.parse().ok())
     }
 
     fn look_now(&self, of: Option<&Uid>) -> Result<ObservedNode, Failure> {

@@ -12,7 +12,7 @@ use nix::{
     mount::{MntFlags, umount2},
 };
 
-use super::{ImageSource, RealNode, failure};
+use super::{ImageSource, RealNode, failure, logs};
 use crate::{
     model::ids::{ContainerId, Uid},
     network::netns,
@@ -70,10 +70,18 @@ fn remove_exit_file(layout: &Layout, id: &ContainerId) -> io::Result<()> {
             .as_encoded_bytes()
             .starts_with(begun.as_bytes())
         {
-            gone(fs::remove_file(entry.path()))?;
+            remove_name(&entry.path())?;
         }
     }
-    gone(fs::remove_file(layout.exit_file(id)))
+    remove_name(&layout.exit_file(id))
+}
+
+/// Removes a file; also a directory that damage has put in its place, or it could never be left.
+fn remove_name(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => remove_directory(path),
+        done => gone(done),
+    }
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -107,6 +115,7 @@ impl<I: ImageSource> RealNode<I> {
             }
             bundle::remove(layout, &of).map_err(|e| failure::of_bundle(&of, e))?;
             remove_directory(&layout.persist(&of))
+                .and_then(|()| logs::remove_earlier(layout, &of))
                 .and_then(|()| remove_exit_file(layout, &of))
                 .map_err(|e| failure::of_io(tried, e))
         })

@@ -37,12 +37,20 @@ use crate::{
         line::{Exit, ProcessId},
     },
     node::Change,
-    runtime::{bundle::make_private_directory, process::alive, reaper::Reaper},
+    runtime::{
+        bundle::make_private_directory,
+        process::{alive, unreaped},
+        reaper::{Exit as Reaped, Reaper},
+    },
 };
 
-/// How long the reaper is waited for after a container's end: if it is ours to reap at all, it
-/// has the status within milliseconds; if the monitor reaps it, never.
+/// How long the reaper is waited for once a container is reaped by whomever: if it was us, it has
+/// the status within milliseconds; if it was the monitor, never.
 const REAPED_WITHIN: Duration = Duration::from_millis(300);
+
+/// How long a look waits for the reaper. It may be a while: spawning holds it up, and a monitor
+/// that dies hands its ended container on to us only then.
+const LOOK_WAITS: Duration = Duration::from_secs(3);
 
 /// Which of a container's two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,6 +220,19 @@ async fn ended(process: ProcessId) {
     }
 }
 
+/// The status of a process that has ended, if it is us who reap it. As long as nobody has, it may
+/// still be us: a monitor that hangs and is killed leaves it to us.
+async fn status_of(process: ProcessId, orphan: &mut Reaped) -> Option<ExitStatus> {
+    loop {
+        let zombie = unreaped(process);
+        match timeout(REAPED_WITHIN, orphan.wait()).await {
+            Ok(status) => return status,
+            Err(_) if zombie => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 impl Watch {
     /// Watches the exit directory; without it (no inotify left) processes still hint.
     pub(super) fn new(exits: PathBuf, reaper: Reaper) -> Self {
@@ -281,7 +302,7 @@ impl Watch {
             ended(process).await;
             if let Some(mut orphan) = orphan {
                 hints.at(id.uid.clone());
-                if let Ok(Some(status)) = timeout(REAPED_WITHIN, orphan.wait()).await {
+                if let Some(status) = status_of(process, &mut orphan).await {
                     lock(&exits).insert(id.clone(), exit_of(status));
                 }
             }
@@ -298,7 +319,7 @@ impl Watch {
             .cloned();
         if let Some(mut done) = follower {
             // It closes when the follower has the status or has given up.
-            let _ = timeout(2 * REAPED_WITHIN, done.changed()).await;
+            let _ = timeout(LOOK_WAITS, done.changed()).await;
         }
         let exit = lock(&self.exits).get(id).cloned()?;
         Some(match exit.code {
@@ -316,3 +337,6 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

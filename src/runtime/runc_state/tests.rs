@@ -55,6 +55,12 @@ fn a_pid_counts_only_with_its_start_time() {
     let node = Some("abcdefghjk".to_owned());
     assert_eq!(look(own, own_start()), (true, false, node.clone()));
     assert_eq!(look(own, own_start() + 1), (false, false, node.clone()));
+    // A fifo without runc's init at it is what a killed start leaves: it has begun.
     fs::write(dir.path().join("exec.fifo"), "").unwrap();
-    assert_eq!(look(own, own_start()), (true, true, node));
+    assert_eq!(look(own, own_start()), (true, false, node.clone()));
+    let name = fs::read("/proc/self/comm").unwrap();
+    fs::write("/proc/self/comm", "runc:[2:INIT]").unwrap();
+    let waiting = look(own, own_start());
+    fs::write("/proc/self/comm", name).unwrap();
+    assert_eq!(waiting, (true, true, node));
 }

@@ -77,6 +77,8 @@ pub struct InstanceView {
     pub seq: u64,
     /// Seq of its last acknowledged state.
     pub acknowledged: u64,
+    /// Number of the registration in which that was.
+    pub acknowledged_in: Option<u64>,
     /// Its last metrics text.
     pub metrics: Value,
 }
@@ -224,6 +226,7 @@ impl Core {
             generation: 0,
             seq: 0,
             acknowledged: 0,
+            acknowledged_in: None,
             metrics: Value::Null,
         };
         self.instances.insert(id.to_owned(), instance);

@@ -168,7 +168,8 @@ impl Core {
         if found != id {
             self.violation(format!("{} for {id:?} hits {found:?}", name(metric.status)));
         }
-        Ok(self.known_instance_status(&found, status, metric))
+        let registration = stream.registration.flatten();
+        Ok(self.known_instance_status(&found, status, metric, registration))
     }
 
     fn known_instance_status(
@@ -176,12 +177,17 @@ impl Core {
         id: &str,
         status: ResourceStatus,
         metric: InstanceMetric,
+        registration: Option<u64>,
     ) -> Vec<Parcel> {
         let Some(instance) = self.instances.get_mut(id) else {
             return Vec::new();
         };
         let wanted = instance.wanted;
-        let late = metric.seq != 0 && metric.seq < instance.acknowledged;
+        // After a new registration it may come again: the node may have died before it could write
+        // down that it was acknowledged.
+        let late = metric.seq != 0
+            && metric.seq < instance.acknowledged
+            && registration == instance.acknowledged_in;
         instance.status = name(metric.status);
         instance.reason = metric.reason;
         instance.generation = metric.generation;
@@ -236,6 +242,7 @@ impl Core {
             for (id, seq) in stream.seqs {
                 if let Some(instance) = self.instances.get_mut(&id) {
                     instance.acknowledged = instance.acknowledged.max(seq);
+                    instance.acknowledged_in = stream.registration.flatten();
                 }
             }
         }

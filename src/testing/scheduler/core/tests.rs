@@ -218,3 +218,20 @@ fn like_rik_definitions_come_back_with_nulls_and_without_strangers() {
     );
     assert!(reserialised("[]").is_err() && reserialised("{").is_err());
 }
+
+#[test]
+fn an_older_state_breaks_a_rule_unless_a_new_registration_repeats_it() {
+    let (mut core, number) = ready(Manners::Kind);
+    core.create("a", "{}").unwrap();
+    say(&mut core, state("a", ResourceStatus::Creating, 1)).unwrap();
+    say(&mut core, state("a", ResourceStatus::Running, 2)).unwrap();
+    // The node died before it wrote down that both were acknowledged.
+    core.left("n", number);
+    core.register(&who("n")).unwrap();
+    say(&mut core, sample(ResourceStatus::Running)).unwrap();
+    say(&mut core, state("a", ResourceStatus::Creating, 1)).unwrap();
+    assert_eq!(core.violations, Vec::<String>::new());
+    say(&mut core, state("a", ResourceStatus::Running, 2)).unwrap();
+    say(&mut core, state("a", ResourceStatus::Creating, 1)).unwrap();
+    assert_eq!(core.violations.len(), 1, "{:?}", core.violations);
+}

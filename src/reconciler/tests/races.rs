@@ -1,0 +1,172 @@
+//! Instructions and failures that come in the narrowest moments.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::{
+    book::{BookError, Recorded},
+    model::{
+        definition::{self, Strictness},
+        ids::{InstanceId, Seq},
+        line::Moment,
+        phase::Phase,
+    },
+};
+
+/// A book in which something else is written at a chosen moment, or something isn't.
+#[derive(Clone, Default)]
+struct Racing {
+    book: MemoryBook,
+    before_intent: Arc<Mutex<Option<Event>>>,
+    after_durable: Arc<Mutex<Option<Event>>>,
+    no_creates: Arc<AtomicBool>,
+}
+
+fn take(moment: &Mutex<Option<Event>>) -> Option<Event> {
+    moment.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Book for Racing {
+    fn record(&self, event: Event) -> Result<Recorded, BookError> {
+        if let Event::AttemptIntended { .. } = event
+            && let Some(other) = take(&self.before_intent)
+        {
+            self.book.record(other)?;
+        }
+        if matches!(event, Event::Accepted { .. }) && self.no_creates.load(Ordering::SeqCst) {
+            return Err(BookError::DiskFull { left: 0 });
+        }
+        self.book.record(event)
+    }
+
+    async fn durable(&self, seq: Seq) -> Result<(), BookError> {
+        self.book.durable(seq).await?;
+        take(&self.after_durable).map_or(Ok(()), |other| self.book.record(other).map(drop))
+    }
+
+    fn durable_seq(&self) -> Seq {
+        self.book.durable_seq()
+    }
+
+    fn written(&self) -> tokio::sync::watch::Receiver<Seq> {
+        self.book.written()
+    }
+
+    async fn stored(&self, _: Seq) {}
+
+    fn read<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        self.book.read(look)
+    }
+
+    fn now(&self) -> Moment {
+        self.book.now()
+    }
+}
+
+struct Race {
+    node: FakeNode,
+    book: Racing,
+    context: Context<FakeNode, Racing>,
+    uid: Uid,
+}
+
+impl Race {
+    /// An accepted instance `web` of `image-1`.
+    async fn new() -> Self {
+        let (node, book) = (FakeNode::default(), Racing::default());
+        let intake = Arc::new(Intake::new(book.clone(), TransportPolicy::default(), draw));
+        let context = Context::new(Arc::new(node.clone()), book.clone(), intake, 4);
+        let web = Instruction::create("web", Source::Scheduler, definition("Always", 1, 1));
+        let Verdict::Accepted { uid, .. } = context.intake.submit(&web).await.unwrap() else {
+            panic!("web is accepted");
+        };
+        Self {
+            node,
+            book,
+            context,
+            uid,
+        }
+    }
+
+    async fn turn(&self) -> turn::TurnEnd {
+        run_turn(&self.context, &self.uid, &Superseded::default()).await
+    }
+
+    fn signals(&self) -> usize {
+        let world = self.node.world();
+        let signals = world.calls.iter().filter(|(verb, _)| *verb == Verb::Signal);
+        signals.count()
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_that_comes_just_before_an_intent_is_what_is_run() {
+    let race = Race::new().await;
+    let text = definition("Always", 1, 2);
+    let parsed = definition::parse(&text, Strictness::Lenient).unwrap();
+    *race.book.before_intent.lock().unwrap() = Some(Event::Replaced {
+        uid: race.uid.clone(),
+        generation: 2,
+        definition: text,
+        spec: Box::new(parsed.spec),
+        warnings: Vec::new(),
+    });
+    for _ in 0..10 {
+        race.turn().await;
+    }
+    race.book.read(|fold| {
+        let container = &fold.instances[&race.uid].containers[0];
+        let of = (container.phase, container.generation, &*container.snapshot);
+        assert_eq!(of, (Phase::Running, 2, "sha256-image-2"));
+    });
+}
+
+#[tokio::test]
+async fn a_destroy_that_comes_while_a_turn_begins_is_durable_before_its_first_effect() {
+    let race = Race::new().await;
+    race.turn().await;
+    *race.book.after_durable.lock().unwrap() = Some(Event::DestroyAccepted {
+        uid: race.uid.clone(),
+        source: Source::Scheduler,
+    });
+    race.turn().await;
+    let destroy = race
+        .book
+        .read(|fold| fold.instances[&race.uid].instructed_seq);
+    assert!(race.book.book.pages().durable < destroy);
+    assert_eq!(race.signals(), 0, "it could still be taken back");
+    race.turn().await;
+    assert!(race.book.book.pages().durable >= destroy);
+    assert_eq!(race.signals(), 1);
+}
+
+#[tokio::test]
+async fn a_create_that_could_not_begin_when_its_turn_came_begins_later() {
+    let race = Race::new().await;
+    race.turn().await;
+    let intake = &race.context.intake;
+    let web = Instruction::destroy("web", Source::Scheduler);
+    intake.submit(&web).await.unwrap();
+    let again = Instruction::create("web", Source::Scheduler, definition("Always", 1, 2));
+    intake.submit(&again).await.unwrap();
+
+    race.book.no_creates.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        race.turn().await;
+    }
+    let id: InstanceId = "web".parse().unwrap();
+    assert!(race.book.read(|fold| fold.by_instance(&id).is_none()));
+    assert_eq!(survey::differing(&race.context).await, vec![]);
+
+    race.book.no_creates.store(false, Ordering::SeqCst);
+    let begun = survey::differing(&race.context).await;
+    let live = race
+        .book
+        .read(|fold| fold.by_instance(&id).map(|r| r.uid.clone()));
+    assert_eq!(begun, Vec::from_iter(live));
+    assert_eq!(
+        begun.len(),
+        1,
+        "nobody but us remembers that it was asked for"
+    );
+}

@@ -1,0 +1,371 @@
+//! What must hold at every step of a simulation, whatever dies.
+//!
+//! It knows the truth (what really ran, when, and how it ended), and compares it with what the
+//! daemon writes and does. Must never happen here: asking the code under test whether it is
+//! right; what is expected is worked out anew from lines and truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ground::State, node::Removals};
+use crate::{
+    model::{
+        fold::Desired,
+        ids::{ContainerId, Generation, Seq, Uid},
+        line::{DegradedMode, Event, Exit, Line},
+        observed::Status,
+        spec::RestartPolicy,
+        state::Reason,
+    },
+    testing::fake_node::{SimContainer, World},
+};
+
+/// An instruction whose client was told that it is accepted.
+#[derive(Debug)]
+struct Receipt {
+    seq: Seq,
+    kind: &'static str,
+    uid: Option<Uid>,
+}
+
+/// The truth, and what was broken.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    pub(super) violations: Vec<String>,
+    /// When each attempt was first there.
+    pub(super) made_at: BTreeMap<ContainerId, u64>,
+    /// When each attempt's exit file was first there.
+    pub(super) told_at: BTreeMap<ContainerId, u64>,
+    pub(super) removals: Removals,
+    ends: BTreeMap<ContainerId, i32>,
+    created: BTreeSet<ContainerId>,
+    of: BTreeMap<ContainerId, (Generation, RestartPolicy)>,
+    instances: BTreeMap<Uid, String>,
+    /// Work whose success reached the disk.
+    done: BTreeMap<(Uid, u16, Generation), ContainerId>,
+    receipts: Vec<Receipt>,
+}
+
+/// An exit file is gone, by a power cut or by somebody's hand. Unless its end was recorded nobody
+/// can know of it any more.
+pub(super) fn file_lost(sim: &mut State, id: &ContainerId) {
+    sim.judge.ends.remove(id);
+    sim.judge.told_at.remove(id);
+    if last_of(sim, id, &["exited"]).is_none() {
+        sim.judge.done.retain(|_, done| done != id);
+    }
+}
+
+fn container_of(event: &Event) -> Option<&ContainerId> {
+    match event {
+        Event::AttemptIntended { intent, .. } => Some(&intent.container),
+        Event::Created { container, .. }
+        | Event::Started { container, .. }
+        | Event::StartFailed { container, .. }
+        | Event::Exited { container, .. }
+        | Event::StopRequested { container, .. }
+        | Event::StepRemoved { container }
+        | Event::MonitorLost { container } => Some(container),
+        _ => None,
+    }
+}
+
+fn last_of<'a>(sim: &'a State, id: &ContainerId, kinds: &[&str]) -> Option<&'a Line> {
+    let mut lines = sim.disk.lines.iter().rev();
+    lines.find(|l| container_of(&l.event) == Some(id) && kinds.contains(&l.event.kind()))
+}
+
+const ENDS: [&str; 2] = ["exited", "start_failed"];
+
+fn written_at(sim: &State, line: &Line) -> u64 {
+    let at = usize::try_from(line.seq)
+        .ok()
+        .and_then(|n| n.checked_sub(1));
+    at.and_then(|n| sim.disk.written_at.get(n).copied())
+        .unwrap_or(0)
+}
+
+/// Delays by level, in seconds, as design section 6 has them.
+const DELAYS: [u64; 7] = [0, 10, 20, 40, 80, 160, 300];
+
+fn delay(level: u32) -> u64 {
+    let at = usize::try_from(level)
+        .unwrap_or(usize::MAX)
+        .min(DELAYS.len() - 1);
+    DELAYS[at] * 1_000
+}
+
+/// A line is about to be written.
+pub(super) fn line_written(sim: &mut State, line: &Line) {
+    let fault = match &line.event {
+        Event::AttemptIntended { intent, .. } => intended(sim, &intent.container),
+        Event::Exited {
+            container,
+            exit,
+            next_up,
+            backoff,
+        } => {
+            let wrong = exited(sim, container, exit);
+            wrong.or_else(|| backed_off(sim, line, container, exit, (*next_up, *backoff)))
+        }
+        Event::StopRequested { container, .. } => last_of(sim, container, &["stop_requested"])
+            .map(|_| format!("the stop of {container} is recorded twice: its grace begins anew")),
+        Event::DegradedEntered { mode, detail } if *mode == DegradedMode::Unclaimed => Some(
+            format!("{detail} is unclaimed, and crashes alone came before"),
+        ),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        sim.broken(fault);
+    }
+}
+
+/// The lines of a container's ends within a generation, the last one last.
+fn ends<'a>(sim: &'a State, id: &ContainerId, generation: Generation) -> Vec<&'a Line> {
+    let ours = |l: &&Line| {
+        ENDS.contains(&l.event.kind())
+            && container_of(&l.event).is_some_and(|c| {
+                let of = sim.judge.of.get(c).map(|(generation, _)| *generation);
+                (&c.uid, c.n) == (&id.uid, id.n) && of == Some(generation)
+            })
+    };
+    sim.disk.lines.iter().filter(ours).collect()
+}
+
+fn intended(sim: &State, id: &ContainerId) -> Option<String> {
+    if sim.judge.made_at.contains_key(id) || sim.judge.created.contains(id) {
+        return Some(format!("the attempt number of {id} is used again"));
+    }
+    let generation = sim.disk.fold.instances.get(&id.uid)?.generation;
+    let end = *ends(sim, id, generation).last()?;
+    let up = match &end.event {
+        Event::Exited { next_up: None, .. } => {
+            return Some(format!(
+                "{id} follows an end after which nothing was to follow"
+            ));
+        }
+        Event::Exited {
+            next_up: Some(up), ..
+        }
+        | Event::StartFailed { retry_up: up, .. } => *up,
+        _ => return None,
+    };
+    let due = up.saturating_sub(end.moment.up);
+    let waited = sim.clocks.truth - written_at(sim, end);
+    (waited < due).then(|| format!("{id} was to wait {due} ms, and waited {waited}"))
+}
+
+fn exited(sim: &State, id: &ContainerId, exit: &Exit) -> Option<String> {
+    let truth = sim.judge.ends.get(id);
+    match (exit.code, truth) {
+        (Some(code), Some(truth)) if code != *truth => Some(format!(
+            "{id} is recorded as ended with {code}, and did with {truth}"
+        )),
+        (Some(code), None) => Some(format!("{id} is recorded as ended with {code}, unseen")),
+        (None, Some(truth)) => {
+            let early = sim
+                .judge
+                .told_at
+                .get(id)
+                .is_some_and(|at| *at < sim.clocks.truth);
+            early.then(|| format!("{id} ended with {truth}, and that is recorded as unknown"))
+        }
+        _ => None,
+    }
+}
+
+/// Is the backoff what it has to be after the ends before?
+fn backed_off(
+    sim: &State,
+    line: &Line,
+    id: &ContainerId,
+    exit: &Exit,
+    (next_up, backoff): (Option<u64>, u32),
+) -> Option<String> {
+    let next = next_up?;
+    let anew = [
+        Reason::Replacing,
+        Reason::NodeDrained,
+        Reason::NodeRebooted,
+        Reason::RuntimeStateLost,
+    ];
+    if exit.reason.is_some_and(|r| anew.contains(&r)) {
+        return None;
+    }
+    let (generation, _) = sim.judge.of.get(id)?;
+    let level = ends(sim, id, *generation)
+        .iter()
+        .fold(0, |level, l| match &l.event {
+            Event::Exited { backoff, .. } => *backoff,
+            _ => level + 1,
+        });
+    let started = last_of(sim, id, &["started"]).map(|l| &l.moment);
+    let ran = started.filter(|m| m.boot == line.moment.boot);
+    let clean = ran.is_some_and(|m| line.moment.up - m.up >= 600_000);
+    let level = if clean { 0 } else { level };
+    let waits = next.saturating_sub(line.moment.up);
+    (waits != delay(level) || backoff != level + 1).then(|| {
+        format!("{id} waits {waits} ms at level {backoff}, by its former ends {level} holds")
+    })
+}
+
+/// A line was folded.
+pub(super) fn line_folded(sim: &mut State, seq: Seq) {
+    let Some(line) = sim.disk.line(seq) else {
+        return;
+    };
+    let event = line.event.clone();
+    if let Some(uid) = event.uid()
+        && sim
+            .disk
+            .fold
+            .instances
+            .get(uid)
+            .is_some_and(|r| r.uncertain)
+    {
+        sim.broken(format!("line {seq} made {uid} uncertain"));
+    }
+    match &event {
+        Event::Accepted { uid, instance, .. } => {
+            sim.judge
+                .instances
+                .insert(uid.clone(), instance.to_string());
+        }
+        Event::AttemptIntended { uid, intent } => {
+            if let Some(record) = sim.disk.fold.instances.get(uid) {
+                let of = (record.generation, record.restart_policy());
+                sim.judge.of.insert(intent.container.clone(), of);
+            }
+        }
+        // Ended by riklet or by the node: that is no success.
+        Event::Exited {
+            container, exit, ..
+        } if exit.reason.is_some() => {
+            sim.judge.done.retain(|_, id| id != container);
+        }
+        Event::StartFailed { container, .. } => {
+            sim.judge.done.retain(|_, id| id != container);
+        }
+        _ => {}
+    }
+}
+
+/// A client is told that its instruction is accepted.
+pub(super) fn accepted(sim: &mut State, seq: Seq) {
+    if seq > sim.disk.durable {
+        sim.broken(format!("line {seq} was accepted before it was durable"));
+    }
+    if let Some(line) = sim.disk.line(seq) {
+        let (kind, uid) = (line.event.kind(), line.event.uid().cloned());
+        sim.judge.receipts.push(Receipt { seq, kind, uid });
+    }
+}
+
+/// A daemon has died, and the disk is as the next one finds it.
+pub(super) fn reopened(sim: &mut State) {
+    let held = |r: &Receipt| {
+        let line = sim.disk.line(r.seq);
+        line.is_some_and(|l| l.event.kind() == r.kind && l.event.uid() == r.uid.as_ref())
+    };
+    let lost = sim.judge.receipts.iter().filter(|r| !held(r));
+    let lost: Vec<String> = lost
+        .map(|r| format!("the accepted {} is lost", r.kind))
+        .collect();
+    lost.into_iter().for_each(|fault| sim.broken(fault));
+}
+
+/// What must hold of the world at every step; and what happened in it is remembered.
+pub(super) fn world(sim: &mut State, world: &World) {
+    let mut live = BTreeSet::new();
+    let mut faults = Vec::new();
+    let now = sim.clocks.truth;
+    for (id, c) in &world.containers {
+        let judge = &mut sim.judge;
+        judge.made_at.entry(id.clone()).or_insert(now);
+        let alive = !matches!(c.status, Status::Absent | Status::Stopped);
+        let whose = judge.instances.get(&id.uid).cloned();
+        let whose = whose.unwrap_or_else(|| id.uid.to_string());
+        if alive && !live.insert((whose.clone(), id.n)) {
+            faults.push(format!("two containers {} of {whose} live", id.n));
+        }
+        let Some(code) = c.exit.as_ref().and_then(|e| e.code) else {
+            continue;
+        };
+        if judge.ends.insert(id.clone(), code).is_none() {
+            judge.told_at.insert(id.clone(), now);
+            if let Some((generation, policy)) = judge.of.get(id)
+                && code == 0
+                && *policy != RestartPolicy::Always
+            {
+                let work = (id.uid.clone(), id.n, *generation);
+                judge.done.insert(work, id.clone());
+            }
+        }
+    }
+    faults.into_iter().for_each(|fault| sim.broken(fault));
+}
+
+/// A sandbox is about to be made.
+pub(super) fn sandbox(sim: &mut State, uid: &Uid) {
+    // What was refused at first may be replaced by what isn't.
+    let accepted =
+        |l: &&Line| l.event.uid() == Some(uid) && matches!(l.event.kind(), "accepted" | "replaced");
+    let seq = sim.disk.lines.iter().find(accepted).map(|l| l.seq);
+    if seq.is_none_or(|seq| seq > sim.disk.durable) {
+        sim.broken(format!("{uid} is acted on before it was durably accepted"));
+    }
+}
+
+/// A container is about to be created.
+pub(super) fn create(sim: &mut State, id: &ContainerId) {
+    sandbox(sim, &id.uid);
+    let seq = last_of(sim, id, &["attempt_intended"]).map(|l| l.seq);
+    if seq.is_none_or(|seq| seq > sim.disk.durable) {
+        sim.broken(format!("{id} is created before its intent is durable"));
+    }
+    if !sim.judge.created.insert(id.clone()) {
+        sim.broken(format!("{id} is created a second time"));
+    }
+}
+
+/// A created container's process is about to begin.
+pub(super) fn start(sim: &mut State, id: &ContainerId) {
+    let Some((generation, _)) = sim.judge.of.get(id) else {
+        return sim.broken(format!("{id} is started, and nobody intended it"));
+    };
+    let work = (id.uid.clone(), id.n, *generation);
+    if let Some(done) = sim.judge.done.get(&work) {
+        let fault = format!("{id} runs completed work again: {done} ended with 0");
+        sim.broken(fault);
+    }
+}
+
+/// A container's process is about to get a signal.
+pub(super) fn signal(sim: &mut State, id: &ContainerId, signal: i32) {
+    let Some(line) = last_of(sim, id, &["stop_requested"]) else {
+        return sim.broken(format!("signal {signal} to {id}, and no stop is recorded"));
+    };
+    let Event::StopRequested { deadline_up, .. } = &line.event else {
+        return;
+    };
+    let grace = deadline_up.saturating_sub(line.moment.up);
+    let had = sim.clocks.truth - written_at(sim, line);
+    if signal == 9 && had < grace {
+        sim.broken(format!("{id} had {had} ms of {grace} before SIGKILL"));
+    }
+}
+
+/// Everything of an attempt is about to be removed.
+pub(super) fn remove(sim: &mut State, id: &ContainerId, seen: Option<&SimContainer>) {
+    let told = seen.is_some_and(|c| c.exit.is_some());
+    let record = sim.disk.fold.instances.get(&id.uid);
+    let to_run = record.is_some_and(|r| r.desired == Desired::Run);
+    if !told || !to_run || last_of(sim, id, &["attempt_intended"]).is_none() {
+        return;
+    }
+    let end = last_of(sim, id, &ENDS).map(|l| l.seq);
+    if end.is_none_or(|seq| seq > sim.disk.durable) {
+        sim.broken(format!(
+            "the exit file of {id} goes before its end is durable"
+        ));
+    }
+}
