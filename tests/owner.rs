@@ -81,7 +81,7 @@ fn the_children_of_a_dead_daemon_are_ended_before_the_next_one_looks() {
         children.iter().all(|pid| process_runs(*pid)),
         "{children:?}"
     );
-    daemon.restart();
+    daemon.start();
     let still = children.iter().filter(|pid| process_runs(**pid)).count();
     assert_eq!(still, 0, "of the dead daemon's children {children:?}");
     daemon.ok(&["delete", "web"]);
