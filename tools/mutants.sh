@@ -84,7 +84,7 @@ for name in "${names[@]}"; do
 done
 echo "mutants: $caught caught, $failed not"
 if [ -n "${RIKLET_PROOFS:-}" ] && [ $# = 0 ]; then
-    printf '{"promise":"%s","method":"%s","counts":{"mutants":%d,"caught":%d},"violations":%d,"test":"%s"}\n' \
+    printf '{"promise":"%s","method":"%s","counts":{"mutants":%d,"caught":%d},"violations":%d,"form":"long","test":"%s"}\n' \
         "Each sync, each wait and each rule of the core is held by a test" \
         "each is taken out of the code in turn, and its test has to fail" \
         "${#names[@]}" "$caught" "$failed" "tools/mutants.sh" >"$RIKLET_PROOFS/mutants.json"
