@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run demo test prove replay lint doc bench clean-run sweep
+.PHONY: help setup build release run demo test prove mutants replay lint doc bench clean-run sweep
 MAKEFLAGS += --no-print-directory
 
 # One set of features for every goal, so that run, demo and test share one build. The debug
@@ -48,8 +48,11 @@ doc: ## target/doc/riklet/index.html; a broken link is an error
 test: ## everything that CI checks: set-up, lint, docs, and every test, on real containers
 	@FEATURES="$(FEATURES)" tools/test.sh
 
-prove: ## the long form of every proof, about an hour; writes docs/reliability.md from the runs
+prove: ## the long form of every proof, well over an hour; writes docs/reliability.md from the runs
 	@MAKE_GOAL=prove tools/prove.sh
+
+mutants: ## breaks the code once for each promise, and shows which test sees it
+	@tools/mutants.sh
 
 replay: ## SEED=n: the whole story of one random walk of tests/simulation.rs
 	@RIKLET_SEED=$(SEED) cargo test --quiet $(FEATURES) --test simulation replayed_story -- --nocapture

@@ -427,3 +427,23 @@ fn a_teardown_waits_for_a_killed_daemon_and_refuses_beside_a_living_one() {
     drop(lock);
     assert!(waiting.wait().expect("bash").success());
 }
+
+#[test]
+fn every_mutant_still_applies_and_says_what_it_breaks_and_what_catches_it() {
+    let patches = fs::read_dir(root().join("tests/mutants")).expect("a directory");
+    let patches: Vec<PathBuf> = patches.map(|p| p.expect("an entry").path()).collect();
+    assert!(patches.len() > 20, "{patches:?}");
+    for patch in patches {
+        let text = read(&patch);
+        let said = |word: &str| text.lines().any(|l| l.strip_prefix(word).is_some());
+        assert!(said("what: ") && said("caught by: "), "{}", patch.display());
+        let applies = Command::new("git")
+            .args(["apply", "--check"])
+            .arg(&patch)
+            .current_dir(root())
+            .output()
+            .expect("git");
+        let why = String::from_utf8_lossy(&applies.stderr).into_owned();
+        assert!(applies.status.success(), "{}: {why}", patch.display());
+    }
+}

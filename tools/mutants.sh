@@ -27,6 +27,14 @@ trap 'exit 130' INT TERM HUP
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=($(cd tests/mutants && ls ./*.patch | sed 's|^\./||; s|\.patch$||'))
 
+# The copy lies within the checkout, which git must not take for what is to be changed.
+apply() {
+    GIT_CEILING_DIRECTORIES=$CARGO_TARGET_DIR git -C "$copy" apply "$@" || return
+    local file
+    for file in $(sed -n 's|^+++ b/||p' "${!#}"); do
+        touch "$copy/$file"
+    done
+}
 run() { # run ARGS...: 0 the tests pass, 1 they fail, 2 it doesn't build, or no test ran
     (
         cd "$copy" || exit 2
@@ -61,24 +69,22 @@ for name in "${names[@]}"; do
     result=missed
     if [ "${sound[$test]}" != 0 ]; then
         result=unsound
-    elif ! git -C "$copy" apply --unsafe-paths --directory="$copy" "$patch" 2>"$log"; then
+    elif ! apply "$patch" 2>"$log"; then
         result='no patch'
     else
-        for file in $(sed -n 's|^+++ b/||p' "$patch"); do touch "$copy/$file"; done
         run "${words[@]}"
         case $? in
         1) result=caught ;;
         2) result='no build' && tail -20 "$log" >&2 ;;
         esac
-        git -C "$copy" apply --unsafe-paths --directory="$copy" -R "$patch"
-        for file in $(sed -n 's|^+++ b/||p' "$patch"); do touch "$copy/$file"; done
+        apply -R "$patch" || exit 1
     fi
     if [ "$result" = caught ]; then caught=$((caught + 1)); else failed=$((failed + 1)); fi
     printf '%-34s %-8s %4ss  %s\n' "$name" "$result" "$((SECONDS - began))" "$test"
 done
 echo "mutants: $caught caught, $failed not"
 if [ -n "${RIKLET_PROOFS:-}" ] && [ $# = 0 ]; then
-    printf '{"promise":"%s","method":"%s","counts":{"mutants":%d,"caught":%d},"violations":%d,"test":"%s"}\n' \
+    printf '{"promise":"%s","method":"%s","counts":{"mutants":%d,"caught":%d},"violations":%d,"form":"long","test":"%s"}\n' \
         "Each sync, each wait and each rule of the core is held by a test" \
         "each is taken out of the code in turn, and its test has to fail" \
         "${#names[@]}" "$caught" "$failed" "tools/mutants.sh" >"$RIKLET_PROOFS/mutants.json"

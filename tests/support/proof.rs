@@ -60,6 +60,7 @@ impl Proof {
             "method": self.method,
             "counts": self.counts,
             "violations": violations.len(),
+            "form": if long() { "long" } else { "short" },
             "test": name,
         });
         println!("{row}");
