@@ -105,18 +105,6 @@ pub(crate) const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] = &[
         "one match, an arm a kind of line",
     ),
     (
-        "src/view/narrate.rs",
-        "narrate_rest",
-        66,
-        "one match, an arm a kind of line",
-    ),
-    (
-        "src/testing/lines.rs",
-        "event_of_instance",
-        66,
-        "one match, an arm a kind of line",
-    ),
-    (
         "src/reconciler/executor.rs",
         "execute",
         70,
