@@ -674,6 +674,20 @@ fn an_image_and_its_record_get_their_names_once_their_bytes_are_durable_and_then
     assert_eq!(first, name, "no name before its bytes: {did:#?}");
 }
 
+/// sled's own flush is no fsync; after a power cut the store would have to be rebuilt.
+#[test]
+fn an_orderly_end_makes_the_store_durable() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    daemon.apply(&daemon.definition("web", SERVE));
+    daemon.until("web@cli", "Running");
+    let strace = Strace::attach(daemon.pid(), daemon.dir());
+    let store = daemon.state().join("db/db");
+    assert_eq!(strace.syncs_of(&store), 0);
+    assert!(daemon.terminate().success());
+    assert!(strace.syncs_of(&store) > 0, "{}", store.display());
+}
+
 #[test]
 fn a_test_that_panics_leaves_nothing_on_the_machine() {
     let left = std::panic::catch_unwind(|| {

@@ -44,7 +44,7 @@ run() { # run ARGS...: 0 the tests pass, 1 they fail, 2 it doesn't build, or no 
         done
         # A filter is not for the build.
         cargo test --quiet --locked --features testing --no-run "${build[@]}" >"$log" 2>&1 || exit 2
-        timeout 900 cargo test --locked --features testing "$@" >"$log" 2>&1 && {
+        timeout 900 env -u RIKLET_PROOFS cargo test --locked --features testing "$@" >"$log" 2>&1 && {
             grep -q '^test result: ok\. [1-9]' "$log" || exit 2
             exit 0
         }

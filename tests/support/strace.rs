@@ -77,6 +77,13 @@ impl Strace {
         waits.len()
     }
 
+    /// How many fsyncs and fdatasyncs of this very file began so far.
+    pub fn syncs_of(&self, file: &Path) -> usize {
+        let mark = format!("<{}>", file.display());
+        let of = |line: &&String| line.contains("sync(") && line.contains(&mark);
+        self.lines().iter().filter(of).count()
+    }
+
     /// What the thread did that renamed something to a path with `end`, in order: what it renamed
     /// and what it synced.
     pub fn around_the_rename_to(&self, end: &str) -> Vec<String> {
