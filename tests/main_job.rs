@@ -674,7 +674,7 @@ fn an_image_and_its_record_get_their_names_once_their_bytes_are_durable_and_then
     assert_eq!(first, name, "no name before its bytes: {did:#?}");
 }
 
-/// sled's own flush is no fsync; after a power cut the store would have to be rebuilt.
+/// sled's own flush is no fsync; without one the next start after a power cut rebuilds the store.
 #[test]
 fn an_orderly_end_makes_the_store_durable() {
     let mut daemon = Daemon::prepare();
