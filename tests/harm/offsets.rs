@@ -196,8 +196,8 @@ fn s01_a_journal_damaged_at_every_offset_loses_nothing_without_a_word() {
         "A journal damaged anywhere opens, loses no receipted line without saying which, and \
          keeps its bytes",
         format!(
-            "each byte of a journal of two segments and a snapshot: a bit flipped, cut off there, \
-             512 bytes zeroed; read with and without what the store knows, with and without its \
+            "each byte (in the short form: a drawn part of them) of a journal of two segments and \
+             a snapshot: a bit flipped, cut off there, 512 bytes zeroed; read with and without what the store knows, with and without its \
              snapshot; started over a sample with the store (seed {})",
             seed()
         ),
