@@ -13,7 +13,7 @@ use super::{
 use crate::support::daemon::{process_runs, signal};
 
 /// How long after its deadline a call has returned, with nothing of it left.
-const AFTER_DEADLINE: Duration = Duration::from_secs(5);
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 
 pub const ROWS: &[Row] = &[
     Row {
