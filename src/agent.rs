@@ -112,8 +112,8 @@ struct Agent {
 #[derive(Default)]
 struct Stop {
     intake: CancellationToken,
-    link: CancellationToken,
     work: CancellationToken,
+    link: CancellationToken,
 }
 
 impl Agent {

@@ -28,7 +28,7 @@ use riklet::testing::scheduler::{Core, Event, Manners, Scheduler};
 use serde_json::{Value, json};
 use support::{
     daemon::{Daemon, SOON, process_runs, signal},
-    gauge::{Weight, weigh, zombies},
+    gauge::{Margins, Weight, grown, weigh, zombies},
     proof::{Proof, rounds},
 };
 
@@ -45,6 +45,13 @@ const SMALL_JOURNAL: &str = "[journal]\nsegment = \"64KiB\"\nhistory_size = \"25
 /// The most that the journal of [`SMALL_JOURNAL`] holds besides its snapshots: the history, the
 /// segment that crosses its bound, the live one, and what came while a snapshot was taken.
 const JOURNAL_BOUND: u64 = 256 * KIB + 4 * 64 * KIB;
+
+/// What the tests with [`SMALL_JOURNAL`] may add.
+const MARGINS: Margins = Margins {
+    segments: Some(64),
+    journal: JOURNAL_BOUND + 2 * MIB,
+    store: 4 * MIB,
+};
 
 async fn node(config: &str) -> (Daemon, Scheduler) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -159,7 +166,7 @@ async fn s36_memory_journal_database_and_start_time_stay_flat_over_short_workloa
     proof.add("ms to start at the end", start_after.as_millis() as u64);
     assert_no_rule_was_broken(&scheduler);
     let verified = daemon.ok(&["state", "verify"]);
-    let mut violations = grown(&before, &after);
+    let mut violations = grown(&before, &after, &MARGINS);
     if start_after > 3 * start_before + Duration::from_secs(1) {
         violations.push(format!("start: {start_before:?} became {start_after:?}"));
     }
@@ -167,29 +174,6 @@ async fn s36_memory_journal_database_and_start_time_stay_flat_over_short_workloa
         violations.push(verified.out);
     }
     proof.conclude("s36_short_workloads", &violations);
-}
-
-/// What of a daemon has grown beyond its margin.
-fn grown(before: &Weight, after: &Weight) -> Vec<String> {
-    let mut grown = Vec::new();
-    let mut over = |what: &str, before: u64, after: u64, margin: u64| {
-        if after > before + margin {
-            grown.push(format!(
-                "{what}: {before}, then {after}, more than {margin} above"
-            ));
-        }
-    };
-    over("memory", before.memory, after.memory, 8 * MIB);
-    // One may be open for the moment of a sample.
-    over("fds", before.fds, after.fds, 2);
-    // A blocking thread may be on its way out or just begun.
-    over("threads", before.threads, after.threads, 4);
-    over("zombies", 0, after.zombies, 0);
-    over("segments", 0, after.segments, 64);
-    over("snapshots", 0, after.snapshots, 2);
-    over("store", before.store, after.store, 4 * MIB);
-    over("journal", JOURNAL_BOUND, after.journal, 2 * MIB);
-    grown
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +203,7 @@ async fn s23_starts_and_kills_leave_no_zombie_no_monitor_and_no_descriptor() {
     proof.add("fds at the end", after.fds);
     proof.add("zombies at the end", after.zombies);
     assert_no_rule_was_broken(&scheduler);
-    wrong.extend(grown(&before, &after));
+    wrong.extend(grown(&before, &after, &MARGINS));
     proof.conclude("s23_starts_and_kills", &wrong);
 }
 

@@ -12,146 +12,28 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod story;
     pub mod strace;
 }
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
-use riklet::testing::scheduler::{Core, Event, Manners, Scheduler};
+use riklet::testing::scheduler::{Core, Manners, Scheduler};
 use serde_json::{Value, json};
 use support::{
     daemon::{Daemon, SOON, process_runs, signal},
+    story::{
+        OBEY, SERVE, Seen, assert_no_rule_was_broken, last_seq, lines_of_kind, next_event, pid,
+        scheduler, seen, states_since, story, uid, until_all_is_acknowledged, until_hold_is_lifted,
+        until_state, until_terminated, with_policy,
+    },
     strace::Strace,
 };
-
-/// Says hello, then waits for SIGTERM.
-const SERVE: &str = r#"trap "exit 0" TERM; echo hello; sleep 1000000 & wait"#;
-
-/// The same, and exits with 37 at SIGUSR1, with 0 at SIGUSR2.
-const OBEY: &str =
-    r#"trap "exit 0" TERM USR2; trap "exit 37" USR1; echo ran; sleep 1000000 & wait"#;
-
-async fn scheduler(manners: Manners) -> Scheduler {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Scheduler::start(any, manners).await.unwrap()
-}
-
-/// A state as it arrived.
-#[derive(Debug, Clone, PartialEq)]
-struct Seen {
-    instance: String,
-    status: String,
-    reason: String,
-    exit_code: Option<i32>,
-    seq: u64,
-}
-
-/// Every instance state that arrived since event `from`.
-fn seen(core: &Core, from: usize) -> Vec<Seen> {
-    let (events, _) = core.events(from);
-    let state = |event| match event {
-        Event::Instance {
-            instance,
-            status,
-            reason,
-            exit_code,
-            seq,
-            ..
-        } => Some(Seen {
-            instance,
-            status,
-            reason,
-            exit_code,
-            seq,
-        }),
-        _ => None,
-    };
-    events.into_iter().filter_map(state).collect()
-}
-
-/// The statuses of one instance, each named once where it was sent again with its metrics.
-fn story(scheduler: &Scheduler, instance: &str) -> Vec<String> {
-    let mut seen = scheduler.look(|core| seen(core, 0));
-    seen.retain(|s| s.instance == instance);
-    seen.dedup_by_key(|s| s.seq);
-    seen.into_iter().map(|s| s.status).collect()
-}
-
-fn next_event(scheduler: &Scheduler) -> usize {
-    scheduler.look(|core| core.events(usize::MAX).1)
-}
-
-async fn until_state(scheduler: &Scheduler, instance: &str, status: &str) {
-    let what = format!("{instance} to be {status}");
-    let is = |core: &Core| (core.instances.get(instance)?.status == status).then_some(());
-    scheduler.wait(&what, SOON, is).await.unwrap();
-}
-
-async fn until_terminated(scheduler: &Scheduler, instance: &str) {
-    let what = format!("TERMINATED of {instance}");
-    let gone = |core: &Core| core.terminated.contains_key(instance).then_some(());
-    scheduler.wait(&what, SOON, gone).await.unwrap();
-}
-
-/// Waits until the scheduler has acknowledged all there is to send and the node says so.
-fn until_all_is_acknowledged(daemon: &Daemon) {
-    daemon.wait("a link without backlog", |d| {
-        let status = d.status();
-        let linked = status["link"]["state"] == "registered";
-        (linked && status["unacknowledged"] == 0).then_some(())
-    });
-}
-
-fn assert_no_rule_was_broken(scheduler: &Scheduler) {
-    let violations = scheduler.look(|core| core.violations.clone());
-    assert!(violations.is_empty(), "{violations:#?}");
-    assert_eq!(scheduler.look(|core| core.destroyed_back), 0);
-    assert_eq!(scheduler.look(|core| core.placed_again), 0);
-}
-
-/// The one container's pid.
-fn pid(daemon: &Daemon, instance: &str) -> i32 {
-    daemon.wait(&format!("a pid of {instance}"), |d| {
-        Some(*d.pids().get(instance)?.first()?)
-    })
-}
-
-/// The definition with this restart policy.
-fn with_policy(mut definition: Value, policy: &str) -> String {
-    definition["spec"]["restartPolicy"] = json!(policy);
-    definition.to_string()
-}
-
-fn lines_of_kind(daemon: &Daemon, kind: &str) -> Vec<Value> {
-    let mut lines = daemon.lines();
-    lines.retain(|line| line["kind"] == kind);
-    lines
-}
-
-fn last_seq(daemon: &Daemon) -> u64 {
-    daemon.lines().last().unwrap()["seq"].as_u64().unwrap()
-}
-
-/// Lines after this seq that carry a state.
-fn states_since(daemon: &Daemon, seq: u64) -> Vec<Value> {
-    let mut lines = daemon.lines();
-    lines.retain(|line| line["seq"].as_u64() > Some(seq) && line["state"].is_string());
-    lines
-}
-
-/// Until this life of the daemon starts what it found exited: what comes after that is no longer
-/// held back by anything.
-fn until_hold_is_lifted(daemon: &Daemon) {
-    daemon.wait("starts to begin", |d| {
-        d.log().contains("starts begin").then_some(())
-    });
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_placed_runs_and_what_is_destroyed_leaves_nothing() {
@@ -488,13 +370,6 @@ async fn what_exited_while_nobody_looked_is_reported_as_it_was() {
     let last = destroyed.map(|s| s.status.as_str()).next_back();
     assert_eq!(last, Some("TERMINATED"), "{after:#?}");
     assert_no_rule_was_broken(&scheduler);
-}
-
-/// The instance's uid; of its last incarnation.
-fn uid(daemon: &Daemon, instance: &str) -> String {
-    let accepted = lines_of_kind(daemon, "accepted");
-    let of = accepted.iter().rfind(|line| line["instance"] == instance);
-    of.unwrap()["uid"].as_str().unwrap().to_owned()
 }
 
 /// Lines of this kind about an instance's containers.

@@ -50,7 +50,7 @@ use gale::{
 use riklet::testing::scheduler::{Manners, Scheduler};
 use support::{
     daemon::{Daemon, SOON},
-    gauge::{Weight, weigh},
+    gauge::{Margins, Weight, grown, weigh},
     image::Image,
     proof::{Proof, rounds},
     registry::{self, Registry},
@@ -59,6 +59,13 @@ use support::{
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+
+/// What a storm may add to what the daemon weighs.
+const MARGINS: Margins = Margins {
+    segments: None,
+    journal: 3 * MIB,
+    store: 8 * MIB,
+};
 
 const SEED: u64 = 20_261_122;
 
@@ -398,7 +405,7 @@ async fn storm_nothing_is_lost_doubled_or_left_when_everything_is_killed() {
     );
     let after = weigh_at_rest(storm.daemon);
     println!("before: {before}\nafter:  {after}");
-    violations.extend(grown(&before, &after));
+    violations.extend(grown(&before, &after, &MARGINS));
     let verified = storm.daemon.ok(&["state", "verify"]);
     println!("{}", verified.out);
     report(&storm, &mut proof);
@@ -501,28 +508,6 @@ fn report(storm: &Storm<'_>, proof: &mut Proof) {
         proof.add(what.clone(), *count);
     }
     proof.add("lines of the journal", storm.tail.lines.len() as u64);
-}
-
-/// What of a daemon at rest has grown beyond its margin.
-fn grown(before: &Weight, after: &Weight) -> Vec<String> {
-    let mut grown = Vec::new();
-    let mut over = |what: &str, before: u64, after: u64, margin: u64| {
-        if after > before + margin {
-            grown.push(format!(
-                "{what}: {before}, then {after}, more than {margin} above"
-            ));
-        }
-    };
-    // Up to 1,000 tombstones are kept: in the fold, in its durable copy, in sled's cache.
-    over("memory", before.memory, after.memory, 8 * MIB);
-    // One may be open for the moment of a sample.
-    over("fds", before.fds, after.fds, 2);
-    over("threads", before.threads, after.threads, 4);
-    over("zombies", 0, after.zombies, 0);
-    over("snapshots", 0, after.snapshots, 2);
-    over("journal", 0, after.journal, 3 * MIB);
-    over("store", before.store, after.store, 8 * MIB);
-    grown
 }
 
 /// A workload's process without any container.

@@ -18,7 +18,6 @@ use crate::{
     ledger::Ledger,
     model::{
         definition::{self, Strictness},
-        fold::Fold,
         ids::{Source, Uid},
         instruction::{Ask, Instruction},
         line::DegradedMode,
@@ -67,12 +66,8 @@ impl<N: Node> AgentDesk<N> {
 
     /// The modes that the ledger is in now, whether or not that could be written down.
     fn modes(&self) -> BTreeMap<DegradedMode, String> {
-        let shown = |fold: &Fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull);
-        let modes = modes_of(&self.book.health(), self.book.read(shown));
-        let on = modes
-            .into_iter()
-            .filter_map(|(mode, why)| Some((mode, why?)));
-        on.collect()
+        let modes = modes_of(&self.book, &self.book.health()).into_iter();
+        modes.filter_map(|(mode, why)| Some((mode, why?))).collect()
     }
 
     /// What else `status` says.

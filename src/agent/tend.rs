@@ -60,9 +60,10 @@ pub(super) async fn tend(
     }
 }
 
-/// The degraded modes that the ledger is in by itself, each with what exactly. `shown`: is
-/// DiskFull shown already? It is left with twice the space at which it is entered.
-pub(super) fn modes_of(health: &Health, shown: bool) -> [(DegradedMode, Option<String>); 3] {
+/// The degraded modes that the ledger is in by itself, each with what exactly. Where DiskFull is
+/// shown already it is left with twice the space at which it is entered.
+pub(super) fn modes_of(book: &Ledger, health: &Health) -> [(DegradedMode, Option<String>); 3] {
+    let shown = book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull));
     let wanted = health
         .next_segment
         .saturating_mul(if shown { 2 } else { 1 });
@@ -91,7 +92,6 @@ fn show_health(
     lacks_space: bool,
     unwritten: &mut BTreeMap<DegradedMode, String>,
 ) {
-    let shown = book.read(|fold| fold.node.degraded.contains_key(&DegradedMode::DiskFull));
     if health.read_only.is_none()
         && let Some(why) = book.take_healed()
     {
@@ -100,7 +100,7 @@ fn show_health(
             .entry(DegradedMode::JournalReadOnly)
             .or_insert(why);
     }
-    for (mode, detail) in modes_of(health, shown) {
+    for (mode, detail) in modes_of(book, health) {
         // The journal has space of its own; that says nothing of everybody else's.
         if mode == DegradedMode::DiskFull && detail.is_none() && lacks_space {
             continue;

@@ -46,6 +46,42 @@ impl fmt::Display for Weight {
     }
 }
 
+/// How much more a daemon may weigh afterwards, in what differs from test to test.
+pub struct Margins {
+    /// Segments that there may be; none for any number.
+    pub segments: Option<u64>,
+    /// The most bytes of journal.
+    pub journal: u64,
+    /// Bytes by which the store may have grown.
+    pub store: u64,
+}
+
+/// What of a daemon at rest has grown beyond its margin. Memory may by 8 MiB: up to 1,000
+/// tombstones are kept in the fold, in its durable copy and in sled's cache.
+pub fn grown(before: &Weight, after: &Weight, margins: &Margins) -> Vec<String> {
+    let mut grown = Vec::new();
+    let mut over = |what: &str, before: u64, after: u64, margin: u64| {
+        if after > before.saturating_add(margin) {
+            grown.push(format!(
+                "{what}: {before}, then {after}, more than {margin} above"
+            ));
+        }
+    };
+    over("memory", before.memory, after.memory, 8 << 20);
+    // One may be open for the moment of a sample.
+    over("fds", before.fds, after.fds, 2);
+    // A blocking thread may be on its way out or just begun.
+    over("threads", before.threads, after.threads, 4);
+    over("zombies", 0, after.zombies, 0);
+    over("snapshots", 0, after.snapshots, 2);
+    if let Some(segments) = margins.segments {
+        over("segments", 0, after.segments, segments);
+    }
+    over("journal", 0, after.journal, margins.journal);
+    over("store", before.store, after.store, margins.store);
+    grown
+}
+
 /// Weighs the daemon `pid` with its state dir.
 pub fn weigh(pid: i32, state: &Path) -> Weight {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

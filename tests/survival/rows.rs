@@ -408,23 +408,21 @@ fn assert_rebooted(node: &Node, fates: &Fates, mark: usize) {
     }
 }
 
-pub fn after_a_reboot_what_was_to_run_runs_again_and_what_ended_does_not(node: &mut Node) {
-    let (fates, ends) = fates(node);
-    let mark = node.mark();
+/// The daemon is killed; then the first of these ends with 0, the others with 37.
+fn end_behind_its_back(node: &mut Node, ends: &[(String, i32)]) {
     node.daemon.kill9();
-    for (container, pid) in &ends {
-        node.kill(
-            *pid,
-            if *container == ends[0].0 {
-                "USR2"
-            } else {
-                "USR1"
-            },
-        );
+    for (n, (container, pid)) in ends.iter().enumerate() {
+        node.kill(*pid, if n == 0 { "USR2" } else { "USR1" });
         node.daemon.wait("its exit file", |_| {
             node.exit_file(container).exists().then_some(())
         });
     }
+}
+
+pub fn after_a_reboot_what_was_to_run_runs_again_and_what_ended_does_not(node: &mut Node) {
+    let (fates, ends) = fates(node);
+    let mark = node.mark();
+    end_behind_its_back(node, &ends);
     node.power_cut(false);
     node.boot(None);
     node.daemon.start();
@@ -435,20 +433,7 @@ pub fn processes_under_another_boot_id_are_ended_first(node: &mut Node) {
     let (fates, ends) = fates(node);
     let mark = node.mark();
     let alive = [&fates.always, &fates.on_failure, &fates.never].map(|id| node.runs_as(id).1);
-    node.daemon.kill9();
-    for (container, pid) in &ends {
-        node.kill(
-            *pid,
-            if *container == ends[0].0 {
-                "USR2"
-            } else {
-                "USR1"
-            },
-        );
-        node.daemon.wait("its exit file", |_| {
-            node.exit_file(container).exists().then_some(())
-        });
-    }
+    end_behind_its_back(node, &ends);
     let id = node.new_boot_id();
     node.machine.as_ref().unwrap().forge_boot_id(&id);
     node.daemon.start();
