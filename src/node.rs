@@ -6,13 +6,13 @@
 //! behind it: a decision about what should run. Every verb is idempotent: "exists", "already
 //! stopped" and "not found" are successes.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, net::IpAddr, time::Duration};
 
 use crate::model::{
     ids::{ContainerId, InstanceId, Uid},
-    line::{Intent, ProcessId},
+    line::{Intent, NetworkClaim, ProcessId},
     observed::{ObservedInstance, ObservedNode},
-    spec::WorkloadSpec,
+    spec::{Errand, PullPolicy, WorkloadSpec},
 };
 
 /// What kind of failure a verb ended with; the retry policy reads this, never the text.
@@ -98,6 +98,47 @@ pub struct ReadyImage {
     pub snapshot: String,
 }
 
+/// An image that is to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageWish<'a> {
+    /// As the definition names it.
+    pub image: &'a str,
+    /// The digest that was recorded for it, if any: then exactly that one.
+    pub pinned: Option<&'a str>,
+    /// When the registry is asked.
+    pub policy: PullPolicy,
+}
+
+/// Everything a sandbox needs; the claim in it is written down before the verb is called.
+#[derive(Debug, Clone)]
+pub struct SandboxRequest<'a> {
+    /// The incarnation.
+    pub uid: &'a Uid,
+    /// The instance's id: only for names inside and annotations, never for a path.
+    pub instance: &'a str,
+    /// What will run in it.
+    pub workload: &'a WorkloadSpec,
+    /// The network to join; none on the host's, or where there is none.
+    pub claim: Option<&'a NetworkClaim>,
+}
+
+/// A sandbox that stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its addresses, the first the one to show; none on the host's network, or where there is
+    /// none.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How an errand ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrandEnd {
+    /// Was it done well?
+    pub ok: bool,
+    /// What was seen, in a sentence without secrets, at most 1,024 bytes.
+    pub message: String,
+}
+
 /// Everything a create needs; the intent in it is durable before the verb is called.
 #[derive(Debug, Clone)]
 pub struct CreateRequest<'a> {
@@ -107,6 +148,8 @@ pub struct CreateRequest<'a> {
     pub instance: &'a str,
     /// What to run; the container is `workload.containers[intent.container.n]`.
     pub workload: &'a WorkloadSpec,
+    /// The sandbox's addresses, for what the definition makes of them.
+    pub addresses: &'a [IpAddr],
 }
 
 /// A container that the runtime has created and not started.
@@ -129,21 +172,26 @@ pub enum Change {
 
 /// A node on which containers run.
 pub trait Node: Send + Sync + 'static {
-    /// Makes the image's snapshot be there. `pinned` is the digest that was recorded for it, if
-    /// any: then exactly that one. One pull however many wait for it.
+    /// Makes the image's snapshot be there. One pull however many wait for it.
     fn ensure_image(
         &self,
-        image: &str,
-        pinned: Option<&str>,
+        wish: ImageWish<'_>,
     ) -> impl Future<Output = Result<ReadyImage, Failure>> + Send;
 
-    /// Makes the incarnation's directories and, unless it is on the host's network, its network
-    /// namespace `rk-<uid>` with `lo` raised.
+    /// The network that a workload's sandbox would join now; none if it is on the host's, or if
+    /// the node has none. No effect.
+    fn claim_network(
+        &self,
+        workload: &WorkloadSpec,
+    ) -> impl Future<Output = Result<Option<NetworkClaim>, Failure>> + Send;
+
+    /// Makes the incarnation's directories and volumes and, unless it is on the host's network,
+    /// its network namespace `rk-<uid>` with `lo` raised, joined to the claim's network. What a
+    /// former try or a former boot left of it is taken back first.
     fn ensure_sandbox(
         &self,
-        uid: &Uid,
-        host_network: bool,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+        request: SandboxRequest<'_>,
+    ) -> impl Future<Output = Result<Sandbox, Failure>> + Send;
 
     /// Makes bundle, rootfs and monitor, and waits until the runtime says "created". After a
     /// failure nothing of the attempt runs and a `remove` clears the rest.
@@ -164,12 +212,23 @@ pub trait Node: Send + Sync + 'static {
         signal: i32,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Does an errand at a running container, within `limit`. Whether it was done well is the
+    /// answer; a failure is only that it couldn't be tried at all.
+    fn errand(
+        &self,
+        id: &ContainerId,
+        address: Option<IpAddr>,
+        errand: &Errand,
+        limit: Duration,
+    ) -> impl Future<Output = Result<ErrandEnd, Failure>> + Send;
+
     /// Leaves nothing of the attempt: ends its monitor and every process of its cgroup, waits
     /// until that is empty, has the runtime forget it, unmounts, removes directories and exit
     /// file. The container's log stays.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Leaves nothing of the incarnation besides its logs.
+    /// Leaves nothing of the incarnation besides its logs: leaves its network by the very claim
+    /// it was joined by, unmounts and removes its volumes and namespaces.
     fn remove_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Looks at one incarnation, by files only: no fork, no write.

@@ -92,6 +92,7 @@ impl State {
         spec.containers[0].env.push(EnvVar {
             name: "PASSWORD".into(),
             value: "hunter2".into(),
+            ..EnvVar::default()
         });
         self.record(Event::Accepted {
             uid: uid.clone(),

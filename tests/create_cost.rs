@@ -139,7 +139,7 @@ async fn a_container_costs_at_most_half_more_than_its_parts() {
         let world = RealWorld::open().unwrap();
         let ids_of_node = ids();
         for id in &ids_of_node {
-            world.node.ensure_sandbox(&id.uid, true).await.unwrap();
+            riklet::testing::contract::sandbox(&world.node, &id.uid, true).await;
         }
         let node = world.node.clone();
         let ours = at_four(&ids_of_node, |id| {
@@ -155,6 +155,7 @@ async fn a_container_costs_at_most_half_more_than_its_parts() {
                     intent: &intent,
                     instance: "cost",
                     workload: &workload,
+                    addresses: &[],
                 };
                 node.create(request).await.unwrap();
                 node.start(&id).await.unwrap();

@@ -20,7 +20,7 @@ use riklet::{
         real_node::{ImageSource, RealNode},
     },
     testing::{
-        contract::{ContractNode, fresh_id, seen, until, workload},
+        contract::{ContractNode, fresh_id, sandbox, seen, until, workload},
         real_world::{BusyboxImage, RealWorld, SNAPSHOT},
     },
 };
@@ -39,7 +39,7 @@ async fn create<I: ImageSource>(
     workload: &WorkloadSpec,
 ) -> Result<CreatedContainer, Failure> {
     let own_network = !workload.host_network;
-    node.ensure_sandbox(&id.uid, !own_network).await?;
+    sandbox(node, &id.uid, !own_network).await;
     let intent = Intent {
         container: id.clone(),
         snapshot: SNAPSHOT.to_owned(),
@@ -49,6 +49,7 @@ async fn create<I: ImageSource>(
         intent: &intent,
         instance: "real-1",
         workload,
+        addresses: &[],
     };
     node.create(request).await
 }
@@ -108,6 +109,7 @@ async fn a_process_gets_what_the_definition_says_and_no_more() {
     workload.containers[0].env = vec![riklet::model::spec::EnvVar {
         name: "GREETING".into(),
         value: "hello there".into(),
+        ..Default::default()
     }];
     let id = running(&world.node, &workload).await;
     let ended = until(&world.node, &id, |c| c.exit.is_some()).await;
@@ -285,6 +287,7 @@ async fn each_failure_is_of_the_kind_that_its_mend_is() {
         intent: &intent,
         instance: "x",
         workload: &workload,
+        addresses: &[],
     };
     let failure = world.node.create(request).await.unwrap_err();
     assert_eq!(kind(failure), FailureKind::SnapshotMissing);

@@ -6,13 +6,13 @@ use oci_spec::image::ImageConfiguration;
 
 use crate::{
     image::Images,
-    node::{Failure, ReadyImage},
+    node::{Failure, ImageWish, ReadyImage},
     runtime::real_node::ImageSource,
 };
 
 impl ImageSource for Images {
-    async fn ensure(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
-        Images::ensure(self, image, pinned)
+    async fn ensure(&self, wish: ImageWish<'_>) -> Result<ReadyImage, Failure> {
+        Images::ensure(self, wish.image, wish.pinned)
             .await
             .map_err(Failure::from)
     }

@@ -33,6 +33,9 @@ pub fn admission(event: &Event) -> Admission {
         | Event::MonitorLost { .. }
         | Event::Created { .. }
         | Event::Started { .. }
+        | Event::SandboxReady { .. }
+        | Event::Probed { .. }
+        | Event::HookDone { .. }
         | Event::Acknowledged { .. }
         | Event::SegmentHeader { .. }
         | Event::SegmentSealed {}
@@ -57,6 +60,8 @@ pub fn admission(event: &Event) -> Admission {
         | Event::Refused { .. }
         | Event::ImageReady { .. }
         | Event::ImageFailed { .. }
+        | Event::SandboxIntended { .. }
+        | Event::SandboxFailed { .. }
         | Event::AttemptIntended { .. }
         | Event::StartFailed { .. }
         | Event::Uncordoned {} => Admission::WithSpace,

@@ -9,7 +9,7 @@ use crate::{
     model::{
         ids::{InstanceId, Source, Uid},
         line::{DegradedMode, Intent},
-        spec::{ContainerSpec, RestartPolicy, WorkloadSpec},
+        spec::{ContainerSpec, WorkloadSpec},
     },
     store::Why,
 };
@@ -52,16 +52,9 @@ pub(super) fn accepted_sized(n: u64, bytes: usize) -> Event {
             containers: vec![ContainerSpec {
                 name: "c".to_owned(),
                 image: "busybox".to_owned(),
-                command: vec![],
-                args: vec![],
-                working_dir: None,
-                env: vec![],
-                ports: vec![],
+                ..ContainerSpec::default()
             }],
-            restart_policy: RestartPolicy::Always,
-            grace_seconds: 30,
-            host_network: false,
-            hostname: None,
+            ..WorkloadSpec::default()
         }),
         warnings: vec![],
     }

@@ -176,6 +176,7 @@ fn workload(
             .unwrap_or(DEFAULT_GRACE_SECONDS),
         host_network: pod.boolean("hostNetwork", findings),
         hostname: hostname(&mut pod, findings),
+        ..WorkloadSpec::default()
     };
     pod.no_effect(POD_WITHOUT_EFFECT, findings);
     pod.finish(findings);

@@ -51,7 +51,7 @@ pub struct ObservedContainer {
 pub struct ObservedInstance {
     /// Every attempt of which anything is left.
     pub containers: BTreeMap<ContainerId, ObservedContainer>,
-    /// Does its network namespace stand (true for the host's network)?
+    /// Does its sandbox stand, made whole in this boot: namespaces, volumes, network?
     pub sandbox: bool,
     /// Is anything else of it left: its directories, its network namespace?
     pub leftovers: bool,

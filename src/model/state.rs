@@ -65,6 +65,16 @@ pub enum Reason {
     PortConflict,
     /// The node has too little memory left.
     InsufficientMemory,
+    /// The node has too little processor time left.
+    InsufficientCPU,
+    /// The node is drained, so it takes nothing new.
+    NodeDraining,
+    /// The image isn't there, and the definition says never to pull it.
+    ErrImageNeverPull,
+    /// Namespaces, volumes or network couldn't be made; the next try waits.
+    SandboxError,
+    /// A hook after the start failed.
+    PostStartHookError,
     /// The node's disk is full.
     DiskFull,
     /// The journal can't be written.

@@ -1,7 +1,7 @@
 //! Planning the next start of a container: whether it is due, and what has to be there first.
 
 use super::{
-    action::{Action, InstancePlan},
+    action::{Action, InstancePlan, Planned},
     container::Turn,
 };
 use crate::model::{
@@ -62,17 +62,13 @@ pub(super) fn plan_start(
     let Some(snapshot) = plan_image(turn, &spec.image, plan) else {
         return;
     };
-    let host_network = record.spec.as_ref().is_some_and(|s| s.host_network);
-    let sandbox_planned = plan
-        .actions
-        .iter()
-        .any(|p| p.action == Action::CreateSandbox);
-    if !turn.observed.sandbox && !host_network && !sandbox_planned {
-        plan.push(Action::CreateSandbox, "it has no network namespace");
+    if !plan_sandbox(turn, plan) {
+        return;
     }
     let Some(attempt) = next_attempt(turn, n, container) else {
         return;
     };
+    let host_network = record.spec.as_ref().is_some_and(|s| s.host_network);
     let netns = (!host_network).then(|| format!("rk-{}", record.uid));
     let container_id = ContainerId {
         uid: record.uid.clone(),
@@ -127,6 +123,21 @@ fn former_generation_left(turn: &Turn<'_>) -> bool {
         let nothing = c.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none();
         (c.phase.may_live() && !nothing) || seen.leftovers
     })
+}
+
+/// Is the sandbox there, or planned before this? Not while its next try waits.
+fn plan_sandbox(turn: &Turn<'_>, plan: &mut InstancePlan) -> bool {
+    let planned = |p: &Planned| p.action == Action::CreateSandbox;
+    if turn.observed.sandbox || plan.actions.iter().any(planned) {
+        return true;
+    }
+    let retry = turn.record.sandbox.as_ref().and_then(|s| s.retry_up);
+    if let Some(up) = retry.filter(|up| *up > turn.now.up) {
+        plan.wake(up);
+        return false;
+    }
+    plan.push(Action::CreateSandbox, "it has no sandbox");
+    true
 }
 
 /// The snapshot of an image that is ready; plans its pull if it isn't.

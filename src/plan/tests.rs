@@ -305,7 +305,7 @@ fn what_is_to_run_is_brought_to_run() {
             no_sandbox(always()),
             "create-sandbox, create 0-1",
         ),
-        ("on the host's network", host, "create 0-1"),
+        ("on the host's network", host, "create-sandbox, create 0-1"),
         ("never started", always(), "create 0-1"),
         (
             "two, never started",

@@ -3,17 +3,18 @@
 //! Owns: the order of writing and doing. An intent is durable before its effect; an end is
 //! durable before what tells of it is removed. Must never happen here: a decision.
 
+mod begin;
+
 use super::{Superseded, context::Context};
 use crate::{
     book::{Book, BookError},
-    error_chain::one_line,
     model::{
-        fold::{Desired, InstanceRecord},
+        fold::Desired,
         ids::{ContainerId, Uid},
-        line::{Event, Intent},
+        line::Event,
     },
-    node::{CreateRequest, Failure, FailureKind, Node},
-    plan::{Action, backoff},
+    node::{Failure, Node},
+    plan::Action,
 };
 
 /// SIGTERM, as signal(7) numbers it on every architecture that runc runs on.
@@ -33,6 +34,8 @@ const KILL_RECHECK_CAP_MS: u64 = 30_000;
 pub(super) enum Done {
     /// Go on.
     Next,
+    /// What the rest of the plan relies on isn't there: plan again.
+    Replan,
     /// Nothing more now; look again at `up`.
     Wait {
         /// In CLOCK_BOOTTIME ms.
@@ -52,13 +55,6 @@ pub(super) enum ActionError {
     Node(#[source] Failure),
     #[error("writing down what was done")]
     Book(#[from] BookError),
-}
-
-/// The image of an intended attempt, if the attempt is still what is wanted.
-fn image_of<'a>(record: &'a InstanceRecord, intent: &Intent) -> Option<&'a str> {
-    let image = &record.container_spec(intent.container.n)?.image;
-    let snapshot = record.images.get(image)?.snapshot.as_ref();
-    (record.desired == Desired::Run && snapshot == Some(&intent.snapshot)).then_some(image)
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -152,161 +148,9 @@ impl<N: Node, B: Book> Context<N, B> {
         })
     }
 
-    fn write(&self, event: Event) -> Result<Done, ActionError> {
+    pub(super) fn write(&self, event: Event) -> Result<Done, ActionError> {
         self.book.record(event)?;
         Ok(Done::Next)
-    }
-
-    async fn pull(
-        &self,
-        uid: &Uid,
-        image: &str,
-        pinned: Option<&str>,
-        superseded: &Superseded,
-    ) -> Result<Done, ActionError> {
-        let pulled = tokio::select! {
-            // What is had is written down, also where it came just too late.
-            biased;
-            pulled = self.node.ensure_image(image, pinned) => pulled,
-            // Dropping the pull ends it, unless others wait for it too.
-            () = superseded.wait() => return Ok(Done::Next),
-        };
-        let (uid, image) = (uid.clone(), image.to_owned());
-        match pulled {
-            Ok(ready) => self.write(Event::ImageReady {
-                uid,
-                image,
-                digest: ready.digest,
-                snapshot: ready.snapshot,
-            }),
-            Err(failure) => {
-                let failures = self.book.read(|fold| {
-                    let record = fold.instances.get(&uid)?;
-                    Some(record.images.get(&image)?.failures)
-                });
-                let delay = backoff::after_failures(failures.unwrap_or(0) + 1);
-                let retry_up = self.book.now().up + delay;
-                let (message, retryable) = (one_line(&failure), failure.retryable());
-                self.write(Event::ImageFailed {
-                    uid,
-                    image,
-                    message,
-                    retryable,
-                    retry_up,
-                })
-            }
-        }
-    }
-
-    async fn create_sandbox(&self, uid: &Uid) -> Result<Done, ActionError> {
-        let host_network = self.book.read(|fold| {
-            fold.instances
-                .get(uid)
-                .and_then(|r| r.spec.as_ref())
-                .is_some_and(|s| s.host_network)
-        });
-        self.node
-            .ensure_sandbox(uid, host_network)
-            .await
-            .map_err(ActionError::Node)?;
-        Ok(Done::Next)
-    }
-
-    async fn create(&self, uid: &Uid, intent: &Intent) -> Result<Done, ActionError> {
-        let _permit = self.operations.acquire().await;
-        // Between the plan and here an instruction may have come: then plan again.
-        let intended = self.book.read(|fold| {
-            let record = fold.instances.get(uid)?;
-            // Attempts never repeat: if it is the current one, its intent came with the record of
-            // the former one's end.
-            let container = &intent.container;
-            let intended = record.current(container.n).as_ref() == Some(container);
-            image_of(record, intent)?;
-            Some(intended.then_some(record.last_seq))
-        });
-        let Some(intended) = intended else {
-            return Ok(Done::Next);
-        };
-        let seq = match intended {
-            Some(seq) => seq,
-            None => {
-                let (uid, intent) = (uid.clone(), intent.clone());
-                let intended = Event::AttemptIntended { uid, intent };
-                self.book.record(intended)?.seq
-            }
-        };
-        self.book.durable(seq).await?;
-        // Only what is read after the intent was written is what the intent is of: a newer
-        // definition may have come just before it, or since.
-        let intended = self.book.read(|fold| {
-            let record = fold.instances.get(uid)?;
-            let image = image_of(record, intent)?.to_owned();
-            let attempt = record.container(intent.container.n)?;
-            let same = attempt.attempt == intent.container.attempt
-                && attempt.generation == record.generation;
-            same.then(|| Some((record.instance.clone(), record.spec.clone()?, image)))?
-        });
-        let Some((instance, workload, image)) = intended else {
-            return Ok(Done::Next);
-        };
-        let request = CreateRequest {
-            intent,
-            instance: instance.as_str(),
-            workload: &workload,
-        };
-        let container = intent.container.clone();
-        match self.node.create(request).await {
-            Ok(created) => {
-                self.runtime_works()?;
-                self.write(Event::Created {
-                    container,
-                    process: created.process,
-                    monitor: created.monitor,
-                })
-            }
-            Err(failure) if failure.kind == FailureKind::SnapshotMissing => {
-                self.write(Event::ImageFailed {
-                    uid: uid.clone(),
-                    image,
-                    message: one_line(&failure),
-                    retryable: true,
-                    retry_up: self.book.now().up,
-                })
-            }
-            Err(failure) => self.start_failed(&container, &failure),
-        }
-    }
-
-    async fn start(&self, container: &ContainerId) -> Result<Done, ActionError> {
-        let _permit = self.operations.acquire().await;
-        match self.node.start(container).await {
-            Ok(process) => self.write(Event::Started {
-                container: container.clone(),
-                process,
-                adopted: false,
-            }),
-            Err(failure) => self.start_failed(container, &failure),
-        }
-    }
-
-    /// The runtime refused a start: what it left is removed, and another attempt follows.
-    fn start_failed(
-        &self,
-        container: &ContainerId,
-        failure: &Failure,
-    ) -> Result<Done, ActionError> {
-        self.runtime_fails(failure)?;
-        let level = self.book.read(|fold| {
-            let record = fold.instances.get(&container.uid)?;
-            Some(record.container(container.n)?.backoff)
-        });
-        let delay = backoff::after_failures(level.unwrap_or(0) + 1);
-        self.write(Event::StartFailed {
-            container: container.clone(),
-            message: one_line(failure),
-            retryable: failure.retryable(),
-            retry_up: self.book.now().up + delay,
-        })
     }
 
     async fn terminate(&self, container: &ContainerId) -> Result<Done, ActionError> {

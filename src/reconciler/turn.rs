@@ -191,6 +191,7 @@ async fn run_plan<N: Node, B: Book>(
         context.tell(&planned.action, Side::After);
         match done {
             Ok(Done::Next) => {}
+            Ok(Done::Replan) => return Next::Again,
             Ok(Done::Wait { up }) => {
                 end.wake_up = Some(end.wake_up.map_or(up, |w| w.min(up)));
                 next = Next::Wait;

@@ -48,17 +48,13 @@ pub fn workload(containers: usize, restart_policy: RestartPolicy) -> WorkloadSpe
         name: format!("c{n}"),
         image: "image".to_owned(),
         command: vec!["sleep".to_owned(), "1000".to_owned()],
-        args: Vec::new(),
-        working_dir: None,
-        env: Vec::new(),
-        ports: Vec::new(),
+        ..ContainerSpec::default()
     };
     WorkloadSpec {
         name: "workload".to_owned(),
         containers: (0..containers).map(container).collect(),
         restart_policy,
         grace_seconds: 30,
-        host_network: false,
-        hostname: None,
+        ..WorkloadSpec::default()
     }
 }

@@ -28,9 +28,9 @@ use crate::{
         ids::{ContainerId, Uid},
         line::{Exit, Intent},
         observed::{ObservedContainer, Status},
-        spec::{ContainerSpec, WorkloadSpec},
+        spec::{ContainerSpec, PullPolicy, WorkloadSpec},
     },
-    node::{Change, CreateRequest, CreatedContainer, Failure, Node},
+    node::{Change, CreateRequest, CreatedContainer, Failure, ImageWish, Node, SandboxRequest},
 };
 
 /// A node to which things can be done behind its back.
@@ -58,15 +58,12 @@ pub fn workload() -> WorkloadSpec {
             name: "main".to_owned(),
             image: "image".to_owned(),
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            args: Vec::new(),
-            working_dir: None,
-            env: Vec::new(),
-            ports: Vec::new(),
+            ..ContainerSpec::default()
         }],
         restart_policy: crate::model::spec::RestartPolicy::Never,
         grace_seconds: 1,
         host_network: true,
-        hostname: None,
+        ..WorkloadSpec::default()
     }
 }
 
@@ -80,8 +77,26 @@ pub fn fresh_id() -> ContainerId {
     }
 }
 
+/// Makes a sandbox for [`workload`].
+pub async fn sandbox(node: &impl Node, uid: &Uid, host_network: bool) {
+    let mut workload = workload();
+    workload.host_network = host_network;
+    let request = SandboxRequest {
+        uid,
+        instance: "contract-1",
+        workload: &workload,
+        claim: None,
+    };
+    node.ensure_sandbox(request).await.unwrap();
+}
+
 async fn create(node: &impl Node, id: &ContainerId) -> Result<CreatedContainer, Failure> {
-    let image = node.ensure_image("image", None).await?;
+    let wish = ImageWish {
+        image: "image",
+        pinned: None,
+        policy: PullPolicy::IfNotPresent,
+    };
+    let image = node.ensure_image(wish).await?;
     create_on(node, id, image.snapshot).await
 }
 
@@ -100,13 +115,14 @@ async fn create_on(
         intent: &intent,
         instance: "contract-1",
         workload: &workload,
+        addresses: &[],
     };
     node.create(request).await
 }
 
 async fn running(node: &impl Node) -> ContainerId {
     let id = fresh_id();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
+    sandbox(node, &id.uid, true).await;
     create(node, &id).await.unwrap();
     node.start(&id).await.unwrap();
     id
@@ -165,7 +181,7 @@ pub async fn nothing_is_seen_of_what_was_never_there(node: &impl ContractNode) {
 /// A created container waits; started, it runs, with the process that the create named.
 pub async fn a_created_container_waits_for_its_start(node: &impl ContractNode) {
     let id = fresh_id();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
+    sandbox(node, &id.uid, true).await;
     let created = create(node, &id).await.unwrap();
     let waiting = seen(node, &id).await.unwrap();
     assert_eq!(waiting.status, Status::Created);
@@ -182,8 +198,8 @@ pub async fn a_created_container_waits_for_its_start(node: &impl ContractNode) {
 /// The same create twice makes one container; the same start twice starts it once.
 pub async fn the_same_verb_twice_does_it_once(node: &impl ContractNode) {
     let id = fresh_id();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
+    sandbox(node, &id.uid, true).await;
+    sandbox(node, &id.uid, true).await;
     let first = create(node, &id).await.unwrap();
     let second = create(node, &id).await.unwrap();
     assert_eq!(first.process, second.process);
@@ -250,7 +266,7 @@ pub async fn signals_end_containers_and_the_dead_ignore_them(node: &impl Contrac
 /// A created container that was never started can be killed.
 pub async fn a_container_that_never_started_can_be_killed(node: &impl ContractNode) {
     let id = fresh_id();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
+    sandbox(node, &id.uid, true).await;
     create(node, &id).await.unwrap();
     node.signal(&id, 9).await.unwrap();
     until(node, &id, |c| c.process.is_none()).await;
@@ -313,8 +329,8 @@ pub async fn changes_are_hinted_at_soon(node: &impl ContractNode) {
 /// A sandbox with a network of its own stands until it is removed.
 pub async fn a_sandbox_stands_until_it_is_removed(node: &impl ContractNode) {
     let uid = fresh_id().uid;
-    node.ensure_sandbox(&uid, false).await.unwrap();
-    node.ensure_sandbox(&uid, false).await.unwrap();
+    sandbox(node, &uid, false).await;
+    sandbox(node, &uid, false).await;
     let instance = node.observe(&uid).await.unwrap();
     assert!(instance.sandbox && instance.leftovers && instance.containers.is_empty());
     node.remove_sandbox(&uid).await.unwrap();

@@ -9,7 +9,9 @@ mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -19,10 +21,14 @@ use super::contract::ContractNode;
 use crate::{
     model::{
         ids::{ContainerId, Uid},
-        line::{Exit, ProcessId},
+        line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode, Status},
+        spec::{Errand, WorkloadSpec},
     },
-    node::{Change, CreateRequest, CreatedContainer, Failure, FailureKind, Node, ReadyImage},
+    node::{
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
+        ReadyImage, Sandbox, SandboxRequest,
+    },
 };
 
 /// A node whose containers are values. Clones share one world.
@@ -176,7 +182,8 @@ fn failure(kind: FailureKind, verb: Verb) -> Failure {
 }
 
 impl Node for FakeNode {
-    async fn ensure_image(&self, image: &str, _: Option<&str>) -> Result<ReadyImage, Failure> {
+    async fn ensure_image(&self, wish: ImageWish<'_>) -> Result<ReadyImage, Failure> {
+        let image = wish.image;
         let fault = self.begin(Verb::Image, image);
         before(fault, Verb::Image).await?;
         if self.world().missing_images.contains(image) {
@@ -191,7 +198,12 @@ impl Node for FakeNode {
         after(fault, Verb::Image, ready)
     }
 
-    async fn ensure_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
+    async fn claim_network(&self, _: &WorkloadSpec) -> Result<Option<NetworkClaim>, Failure> {
+        Ok(None)
+    }
+
+    async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
+        let (uid, host_network) = (request.uid, request.workload.host_network);
         let fault = self.begin(Verb::Sandbox, uid);
         before(fault, Verb::Sandbox).await?;
         let mut world = self.world();
@@ -201,7 +213,7 @@ impl Node for FakeNode {
         } else {
             world.sandboxes.insert(uid.clone());
         }
-        after(fault, Verb::Sandbox, ())
+        after(fault, Verb::Sandbox, Sandbox::default())
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
@@ -255,6 +267,22 @@ impl Node for FakeNode {
             self.end(id, Exit::from_code(128 + signal, false));
         }
         after(fault, Verb::Signal, ())
+    }
+
+    async fn errand(
+        &self,
+        id: &ContainerId,
+        _: Option<IpAddr>,
+        _: &Errand,
+        _: Duration,
+    ) -> Result<ErrandEnd, Failure> {
+        let fault = self.begin(Verb::Errand, id);
+        before(fault, Verb::Errand).await?;
+        let end = ErrandEnd {
+            ok: true,
+            message: String::new(),
+        };
+        after(fault, Verb::Errand, end)
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

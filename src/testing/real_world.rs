@@ -17,7 +17,7 @@ use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
     network::netns,
-    node::{Failure, FailureKind, ReadyImage},
+    node::{Failure, FailureKind, ImageWish, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
         cgroup::Cgroups,
@@ -62,7 +62,7 @@ impl BusyboxImage {
 }
 
 impl ImageSource for BusyboxImage {
-    async fn ensure(&self, _image: &str, _: Option<&str>) -> Result<ReadyImage, Failure> {
+    async fn ensure(&self, _: ImageWish<'_>) -> Result<ReadyImage, Failure> {
         Ok(ReadyImage {
             digest: "sha256:busybox".to_owned(),
             snapshot: SNAPSHOT.to_owned(),

@@ -66,6 +66,57 @@ pub fn narrate(event: &Event, name: &dyn Fn(&ContainerId) -> Option<String>) -> 
             "the monitor of {} is gone; its exit code may stay unknown",
             container(id)
         ),
+        other => narrate_sandbox(other, &container),
+    }
+}
+
+/// What happens to the sandbox, and what is done at containers.
+fn narrate_sandbox(event: &Event, container: &dyn Fn(&ContainerId) -> String) -> String {
+    let told = |message: &Option<String>| {
+        let message = message.as_deref().unwrap_or_default();
+        if message.is_empty() {
+            String::new()
+        } else {
+            format!(": {message}")
+        }
+    };
+    match event {
+        Event::SandboxIntended { claim, .. } => match claim {
+            Some(claim) => format!("its sandbox will be made, on network {}", claim.network),
+            None => "its sandbox will be made".to_owned(),
+        },
+        Event::SandboxReady { addresses, .. } => match addresses.first() {
+            Some(address) => format!("its sandbox stands, with address {address}"),
+            None => "its sandbox stands".to_owned(),
+        },
+        Event::SandboxFailed { message, .. } => {
+            format!("its sandbox couldn't be made: {message}")
+        }
+        Event::Probed {
+            container: id,
+            probe,
+            ok,
+            in_a_row,
+            message,
+        } => {
+            let verb = if *ok { "succeeded" } else { "failed" };
+            let times = match in_a_row {
+                0 | 1 => String::new(),
+                n => format!(" {n} times in a row"),
+            };
+            let (container, told) = (container(id), told(message));
+            format!("the {probe} probe of {container} {verb}{times}{told}")
+        }
+        Event::HookDone {
+            container: id,
+            hook,
+            ok,
+            message,
+        } => {
+            let verb = if *ok { "is done" } else { "failed" };
+            let (container, told) = (container(id), told(message));
+            format!("the {hook:?} hook of {container} {verb}{told}")
+        }
         other => narrate_rest(other),
     }
 }

@@ -41,6 +41,7 @@ impl Journal {
         spec.containers[0].env.push(EnvVar {
             name: "PASSWORD".into(),
             value: "hunter2".into(),
+            ..EnvVar::default()
         });
         self.add(Event::Accepted {
             uid: uid.clone(),

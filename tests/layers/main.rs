@@ -79,14 +79,19 @@ fn every_exception_from_a_lint_says_why() {
 
 #[test]
 fn every_kind_of_line_is_explained_to_operators() {
-    explained("src/model/line.rs", "Event", "state/README.md", snake_case);
+    explained(
+        "src/model/line/event.rs",
+        "Event",
+        "state/README.md",
+        snake_case,
+    );
 }
 
 #[test]
 fn every_degraded_mode_and_reason_has_its_mend() {
     let same = |name: &str| name.to_owned();
     explained(
-        "src/model/line.rs",
+        "src/model/line/parts.rs",
         "DegradedMode",
         "docs/operations.md",
         same,
@@ -98,7 +103,7 @@ fn every_degraded_mode_and_reason_has_its_mend() {
 fn every_degraded_mode_has_a_section_in_recovery() {
     let page = std::fs::read_to_string(root().join("docs/recovery.md"));
     let page = page.expect("a file of the checkout");
-    let modes = variants("src/model/line.rs", "DegradedMode");
+    let modes = variants("src/model/line/parts.rs", "DegradedMode");
     let is_section = |mode: &String| page.lines().any(|line| line == format!("## {mode}"));
     let missing: Vec<_> = modes.iter().filter(|mode| !is_section(mode)).collect();
     assert!(

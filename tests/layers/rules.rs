@@ -96,7 +96,10 @@ fn forbidden(here: &str, there: &str) -> Option<(String, &'static str)> {
 /// What no pure module may so much as name.
 const IMPURE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::net::ToSocket",
+    "std::net::{",
     "std::process",
     "std::env",
     "std::thread",

@@ -94,6 +94,7 @@ fn container(value: &Value, path: &str, findings: &mut Findings) -> Option<Conta
         working_dir: working_dir(&mut fields, findings),
         env: env(&mut fields, findings),
         ports: ports(&mut fields, findings),
+        ..ContainerSpec::default()
     };
     fields.no_effect(CONTAINER_WITHOUT_EFFECT, findings);
     fields.finish(findings);
@@ -197,6 +198,7 @@ fn env(fields: &mut Fields<'_>, findings: &mut Findings) -> Vec<EnvVar> {
         env.push(EnvVar {
             name: name.to_owned(),
             value: value.to_owned(),
+            ..EnvVar::default()
         });
     }
     env
@@ -262,5 +264,7 @@ fn port(value: &Value, path: &str, findings: &mut Findings) -> Option<Port> {
         host: port.or(host).unwrap_or(0),
         container: container?,
         protocol: known?.to_owned(),
+        name: None,
+        host_ip: None,
     })
 }

@@ -21,7 +21,8 @@ pub use self::{
     outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},
     record::{
-        ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
+        ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal,
+        SandboxRecord, Stop,
     },
 };
 use super::{

@@ -1,6 +1,6 @@
 //! What is known of one incarnation: the sum of its lines.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     definition::Warning,
     ids::{Attempt, ContainerId, Generation, InstanceId, Position, Seq, Source, Uid},
-    line::{Exit, ProcessId},
+    line::{Exit, NetworkClaim, ProcessId},
     phase::Phase,
     spec::{ContainerSpec, RestartPolicy, WorkloadSpec},
     state::{Reason, StateReport},
@@ -139,6 +139,33 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+/// What is known of an incarnation's sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxRecord {
+    /// The boot in which it was made.
+    pub boot: String,
+    /// The generation that it was made for.
+    pub generation: Generation,
+    /// The network it joined, with what leaving it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<NetworkClaim>,
+    /// Its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// Did it come to stand?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
+    /// Failed tries in a row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// When the next try is, in CLOCK_BOOTTIME ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_up: Option<u64>,
+    /// Why the last try failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
 /// What is known of one incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceRecord {
@@ -180,6 +207,9 @@ pub struct InstanceRecord {
     /// By the image's name in the definition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, ImageRecord>,
+    /// Its sandbox, once one was intended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxRecord>,
     /// The state that was last recorded for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<StateReport>,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::record::{
-    ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
+    ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal,
+    SandboxRecord, Stop,
 };
 use crate::model::{
     definition::MAX_CONTAINERS,
@@ -57,6 +58,7 @@ pub(super) fn begin(
         queued: None,
         containers: Vec::new(),
         images: std::collections::BTreeMap::new(),
+        sandbox: None,
         reported: None,
         uncertain: false,
         doubt: None,
@@ -143,7 +145,46 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             image.retry_up = Some(*retry_up);
             image.message = Some(message.clone());
         }
+        Event::SandboxIntended { .. }
+        | Event::SandboxReady { .. }
+        | Event::SandboxFailed { .. } => apply_to_sandbox(record, event, moment),
         _ => apply_to_container(record, event, moment),
+    }
+}
+
+fn apply_to_sandbox(record: &mut InstanceRecord, event: &Event, moment: &Moment) {
+    match event {
+        Event::SandboxIntended {
+            generation, claim, ..
+        } => {
+            let failures = record.sandbox.as_ref().map_or(0, |s| s.failures);
+            record.sandbox = Some(SandboxRecord {
+                boot: moment.boot.clone(),
+                generation: *generation,
+                claim: claim.clone(),
+                addresses: Vec::new(),
+                ready: false,
+                failures,
+                retry_up: None,
+                message: None,
+            });
+        }
+        Event::SandboxReady { addresses, .. } => {
+            if let Some(sandbox) = &mut record.sandbox {
+                sandbox.addresses.clone_from(addresses);
+                (sandbox.ready, sandbox.failures) = (true, 0);
+            }
+        }
+        Event::SandboxFailed {
+            message, retry_up, ..
+        } => {
+            if let Some(sandbox) = &mut record.sandbox {
+                sandbox.failures = sandbox.failures.saturating_add(1);
+                sandbox.retry_up = Some(*retry_up);
+                sandbox.message = Some(message.clone());
+            }
+        }
+        _ => {}
     }
 }
 
@@ -343,5 +384,7 @@ pub(super) fn reboot(record: &mut InstanceRecord, former_up: u64, moment: &Momen
     }
     let retries = record.images.values_mut().flat_map(|i| &mut i.retry_up);
     retries.for_each(&mut anew);
+    let sandbox = record.sandbox.iter_mut().flat_map(|s| &mut s.retry_up);
+    sandbox.for_each(&mut anew);
     differs
 }

@@ -4,15 +4,14 @@ use std::{future::Future, path::PathBuf};
 
 use oci_spec::image::ImageConfiguration;
 
-use crate::node::{Failure, ReadyImage};
+use crate::node::{Failure, ImageWish, ReadyImage};
 
 /// Where images come from: what the node needs of the image store.
 pub trait ImageSource: Send + Sync + 'static {
     /// As [`Node::ensure_image`](crate::node::Node::ensure_image).
     fn ensure(
         &self,
-        image: &str,
-        pinned: Option<&str>,
+        wish: ImageWish<'_>,
     ) -> impl Future<Output = Result<ReadyImage, Failure>> + Send;
 
     /// The image configuration of a snapshot.

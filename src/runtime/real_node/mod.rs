@@ -18,6 +18,7 @@ mod watch;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -39,10 +40,14 @@ use super::{
 use crate::{
     model::{
         ids::{ContainerId, InstanceId, NodeUid, Uid},
-        line::{Exit, ProcessId},
+        line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode},
+        spec::{Errand, WorkloadSpec},
     },
-    node::{Change, CreateRequest, CreatedContainer, Failure, Node, ReadyImage},
+    node::{
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
+        ReadyImage, Sandbox, SandboxRequest,
+    },
 };
 
 /// The programs that make containers: paths, or names that are looked up in the default PATH.
@@ -261,12 +266,18 @@ impl<I: ImageSource> RealNode<I> {
 }
 
 impl<I: ImageSource> Node for RealNode<I> {
-    async fn ensure_image(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
-        self.0.images.ensure(image, pinned).await
+    async fn ensure_image(&self, wish: ImageWish<'_>) -> Result<ReadyImage, Failure> {
+        self.0.images.ensure(wish).await
     }
 
-    async fn ensure_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
-        self.make_sandbox(uid, host_network).await
+    async fn claim_network(&self, _: &WorkloadSpec) -> Result<Option<NetworkClaim>, Failure> {
+        Ok(None)
+    }
+
+    async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
+        self.make_sandbox(request.uid, request.workload.host_network)
+            .await?;
+        Ok(Sandbox::default())
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
@@ -279,6 +290,17 @@ impl<I: ImageSource> Node for RealNode<I> {
 
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
         self.signal_container(id, signal).await
+    }
+
+    async fn errand(
+        &self,
+        id: &ContainerId,
+        _: Option<IpAddr>,
+        _: &Errand,
+        _: Duration,
+    ) -> Result<ErrandEnd, Failure> {
+        let tried = format!("do an errand at {id}: this node does none yet");
+        Err(Failure::plain(FailureKind::Permanent, tried))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

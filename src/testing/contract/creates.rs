@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{ContractNode, create, create_on, fresh_id, removed, running, seen, until};
+use super::{ContractNode, create, create_on, fresh_id, removed, running, sandbox, seen, until};
 use crate::{
     model::observed::{ObservedContainer, Status},
     node::FailureKind,
@@ -19,7 +19,7 @@ use crate::{
 pub async fn a_create_given_up_midway_is_removed_whole(node: &impl ContractNode) {
     for patience in [0, 1, 5, 15, 25, 40] {
         let id = fresh_id();
-        node.ensure_sandbox(&id.uid, true).await.unwrap();
+        sandbox(node, &id.uid, true).await;
         let _ = timeout(Duration::from_millis(patience), create(node, &id)).await;
         removed(node, &id).await;
     }
@@ -29,7 +29,7 @@ pub async fn a_create_given_up_midway_is_removed_whole(node: &impl ContractNode)
 pub async fn a_create_after_one_given_up_makes_one_container(node: &impl ContractNode) {
     for patience in [1, 10, 30] {
         let id = fresh_id();
-        node.ensure_sandbox(&id.uid, true).await.unwrap();
+        sandbox(node, &id.uid, true).await;
         let _ = timeout(Duration::from_millis(patience), create(node, &id)).await;
         let created = create(node, &id).await.unwrap();
         let waiting = seen(node, &id).await.unwrap();
@@ -42,7 +42,7 @@ pub async fn a_create_after_one_given_up_makes_one_container(node: &impl Contrac
 /// A create on a snapshot that isn't there says so, and nothing of the attempt runs.
 pub async fn a_create_without_its_snapshot_says_so(node: &impl ContractNode) {
     let id = fresh_id();
-    node.ensure_sandbox(&id.uid, true).await.unwrap();
+    sandbox(node, &id.uid, true).await;
     let failure = create_on(node, &id, "sha256-nowhere".to_owned()).await;
     assert_eq!(failure.unwrap_err().kind, FailureKind::SnapshotMissing);
     let lives = |c: ObservedContainer| c.process.is_some() || c.monitor;
@@ -82,7 +82,7 @@ pub async fn a_broken_attempt_is_made_anew_by_a_create(node: &impl ContractNode)
 pub async fn a_monitor_killed_during_a_create_leaves_nothing_behind(node: &impl ContractNode) {
     for patience in [1, 10, 30] {
         let id = fresh_id();
-        node.ensure_sandbox(&id.uid, true).await.unwrap();
+        sandbox(node, &id.uid, true).await;
         let _ = timeout(Duration::from_millis(patience), create(node, &id)).await;
         node.kill_monitor(&id);
         removed(node, &id).await;

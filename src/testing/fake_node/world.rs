@@ -24,6 +24,8 @@ pub enum Verb {
     Start,
     /// `signal`
     Signal,
+    /// `errand`
+    Errand,
     /// `remove`
     Remove,
     /// `remove_sandbox`

@@ -1,7 +1,9 @@
 //! The simulated node of a simulated daemon: [`FakeNode`], on which a daemon may die before,
 //! amid and after each verb, and whose power may be cut.
 
-use std::{collections::BTreeMap, future::Future, pin::pin, task::Poll};
+use std::{
+    collections::BTreeMap, future::Future, net::IpAddr, pin::pin, task::Poll, time::Duration,
+};
 
 use super::{
     ground::{Ground, State},
@@ -11,11 +13,15 @@ use super::{
 use crate::{
     model::{
         ids::{ContainerId, Uid},
-        line::{Exit, ProcessId},
+        line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode, Status},
+        spec::{Errand, WorkloadSpec},
         state::Reason,
     },
-    node::{Change, CreateRequest, CreatedContainer, Failure, Node, ReadyImage},
+    node::{
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
+        Sandbox, SandboxRequest,
+    },
     testing::fake_node::{FakeNode, SimContainer, Verb},
 };
 
@@ -139,13 +145,32 @@ impl SimNode {
 }
 
 impl Node for SimNode {
-    async fn ensure_image(&self, image: &str, pinned: Option<&str>) -> Result<ReadyImage, Failure> {
-        self.verb(Verb::Image, |_| (), self.fake.ensure_image(image, pinned))
+    async fn ensure_image(&self, wish: ImageWish<'_>) -> Result<ReadyImage, Failure> {
+        self.verb(Verb::Image, |_| (), self.fake.ensure_image(wish))
             .await
     }
 
-    async fn ensure_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
-        let work = self.fake.ensure_sandbox(uid, host_network);
+    async fn claim_network(
+        &self,
+        workload: &WorkloadSpec,
+    ) -> Result<Option<NetworkClaim>, Failure> {
+        self.fake.claim_network(workload).await
+    }
+
+    async fn errand(
+        &self,
+        id: &ContainerId,
+        address: Option<IpAddr>,
+        errand: &Errand,
+        limit: Duration,
+    ) -> Result<ErrandEnd, Failure> {
+        let work = self.fake.errand(id, address, errand, limit);
+        self.verb(Verb::Errand, |_| (), work).await
+    }
+
+    async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
+        let uid = request.uid;
+        let work = self.fake.ensure_sandbox(request);
         self.verb(Verb::Sandbox, |state| judge::sandbox(state, uid), work)
             .await
     }

@@ -151,6 +151,11 @@ pub(super) fn place_of_kind(event: &Event) -> Option<usize> {
         // Of damage and of what is unclaimed, which no crash leads to: tests/damage.rs, and
         // reconciler::tests for deaths while something is disowned.
         Event::Doubted { .. } | Event::Settled { .. } | Event::Disowned { .. } => return None,
+        Event::SandboxIntended { .. }
+        | Event::SandboxReady { .. }
+        | Event::SandboxFailed { .. }
+        | Event::Probed { .. }
+        | Event::HookDone { .. } => return None,
         Event::Boot {} => 0,
         Event::DaemonStarted { .. } => 1,
         Event::DaemonStopped {} => 2,

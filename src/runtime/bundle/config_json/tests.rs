@@ -12,11 +12,7 @@ fn container() -> ContainerSpec {
     ContainerSpec {
         name: "web".into(),
         image: "busybox".into(),
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        env: Vec::new(),
-        ports: Vec::new(),
+        ..ContainerSpec::default()
     }
 }
 
@@ -33,10 +29,7 @@ fn case(container: ContainerSpec, config: Value) -> Case {
         workload: WorkloadSpec {
             name: "web".into(),
             containers: vec![container],
-            restart_policy: Default::default(),
-            grace_seconds: 30,
-            host_network: false,
-            hostname: None,
+            ..WorkloadSpec::default()
         },
         image: image(config),
         user: ResolvedUser {
@@ -97,6 +90,7 @@ fn variables_of_the_definition_lie_on_top_of_the_images() {
     let variable = |name: &str, value: &str| crate::model::spec::EnvVar {
         name: name.into(),
         value: value.into(),
+        ..Default::default()
     };
     container.env = vec![
         variable("WHO", "me"),
@@ -198,6 +192,7 @@ fn a_nul_is_refused_without_showing_the_value() {
     container.env = vec![crate::model::spec::EnvVar {
         name: "SECRET".into(),
         value: "hush\0hush".into(),
+        ..Default::default()
     }];
     let error = written(&case(container, json!({}))).unwrap_err();
     assert!(matches!(error, ConfigError::Nul(_)) && !error.to_string().contains("hush"));
