@@ -234,6 +234,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         state_dir: config.state_dir.clone(),
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
+        node_name: config.node_name.clone(),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),

@@ -7,6 +7,7 @@
 //! ```text
 //! <state>/pods/<uid>/                 the sandbox; it is the mark that netns rk-<uid> is ours
 //! <state>/pods/<uid>/host-network     there if the sandbox is the host's network
+//! <state>/pods/<uid>/volumes/<i>      a volume, by its position in the definition
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
 //! <state>/logs/<uid>/<n>-<attempt>.log
@@ -101,6 +102,12 @@ impl Layout {
     #[must_use]
     pub fn host_network_mark(&self, uid: &Uid) -> PathBuf {
         self.pod(uid).join("host-network")
+    }
+
+    /// An incarnation's volumes.
+    #[must_use]
+    pub fn volumes(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("volumes")
     }
 
     /// A container's bundle.

@@ -27,7 +27,10 @@ use self::{
 use crate::{
     model::{ids::NodeUid, line::Intent, spec::WorkloadSpec},
     network::netns,
-    runtime::layout::{Layout, attempt_name},
+    runtime::{
+        layout::{Layout, attempt_name},
+        tree,
+    },
 };
 
 /// What a bundle is made of.
@@ -198,8 +201,5 @@ pub fn remove(layout: &Layout, id: &crate::model::ids::ContainerId) -> Result<()
     let bundle = layout.bundle(id);
     debug_assert!(bundle.ends_with(attempt_name(id)));
     overlay::unmount_layer(&bundle)?;
-    match fs::remove_dir_all(&bundle) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at(&bundle)(e)),
-        _ => Ok(()),
-    }
+    tree::remove(&bundle).map_err(at(&bundle))
 }

@@ -1,6 +1,6 @@
 //! Making: the sandbox, the container, its start.
 
-use std::{fs, io};
+use std::{fs, io, net::IpAddr};
 
 use super::{ImageSource, RealNode, failure};
 use crate::{
@@ -11,13 +11,15 @@ use crate::{
         spec::WorkloadSpec,
     },
     network::netns,
-    node::{CreateRequest, CreatedContainer, Failure, FailureKind},
+    node::{CreateRequest, CreatedContainer, Failure, FailureKind, SandboxRequest},
     runtime::{
         bundle::{self, BundleRequest, make_private_directory},
         conmon::read_pid,
+        facts::Facts,
         layout::{container_cgroup, netns_name},
         process::identify,
         runc_state::{self, RuncState},
+        volumes,
     },
 };
 
@@ -42,6 +44,31 @@ impl<I: ImageSource> RealNode<I> {
             }
             netns::create(&netns_name(&of))
                 .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))
+        })
+        .await
+    }
+
+    /// Makes the workload's volumes, after its network: their files may tell its addresses.
+    pub(super) async fn make_volumes(
+        &self,
+        request: &SandboxRequest<'_>,
+        addresses: &[IpAddr],
+    ) -> Result<(), Failure> {
+        if request.workload.volumes.is_empty() {
+            return Ok(());
+        }
+        let (uid, instance) = (request.uid.clone(), request.instance.to_owned());
+        let (workload, addresses) = (request.workload.clone(), addresses.to_vec());
+        let tried = format!("make the volumes of {uid}");
+        self.off_thread(&tried, move |node| {
+            let facts = Facts {
+                node: &node.0.facts,
+                instance: &instance,
+                uid: &uid,
+                workload: &workload,
+                addresses: &addresses,
+            };
+            volumes::make(node.layout(), &facts).map_err(|e| failure::of_volume(&uid, e))
         })
         .await
     }

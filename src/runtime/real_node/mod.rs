@@ -33,6 +33,7 @@ use super::{
     bundle::{defaults, seccomp},
     cgroup::Cgroups,
     conmon::Conmon,
+    facts::NodeFacts,
     layout::Layout,
     process::Spawner,
     runc::Runc,
@@ -98,6 +99,8 @@ pub struct RealNodeConfig {
     pub run_dir: PathBuf,
     /// Whose containers these are.
     pub node_uid: NodeUid,
+    /// The node's name, for the definitions that ask for it.
+    pub node_name: String,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -118,6 +121,7 @@ impl<I> Clone for RealNode<I> {
 struct Inner<I> {
     layout: Layout,
     node: NodeUid,
+    facts: NodeFacts,
     deadlines: Deadlines,
     seccomp: Option<LinuxSeccomp>,
     runc: Runc,
@@ -197,6 +201,7 @@ impl<I: ImageSource> RealNode<I> {
             seccomp: load_profile(config.seccomp.as_deref()),
             layout,
             node: config.node_uid,
+            facts: NodeFacts::of_this_node(&config.node_name),
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -277,6 +282,7 @@ impl<I: ImageSource> Node for RealNode<I> {
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
         self.make_sandbox(request.uid, request.workload.host_network)
             .await?;
+        self.make_volumes(&request, &[]).await?;
         Ok(Sandbox::default())
     }
 

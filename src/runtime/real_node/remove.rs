@@ -21,6 +21,7 @@ use crate::{
         bundle,
         layout::{Layout, container_cgroup, monitor_cgroup, netns_name, pod_cgroup},
         runc_state::{self, RuncState},
+        tree, volumes,
     },
 };
 
@@ -167,8 +168,9 @@ impl<I: ImageSource> RealNode<I> {
         self.off_thread(&tried.clone(), move |node| {
             netns::delete(&netns_name(&of))
                 .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
+            volumes::remove(node.layout(), &of).map_err(|e| failure::of_volume(&of, e))?;
             // Last: it is the mark by which the namespace is known to be ours.
-            remove_directory(&node.layout().pod(&of)).map_err(|e| failure::of_io(tried, e))
+            tree::remove(&node.layout().pod(&of)).map_err(|e| failure::of_io(tried, e))
         })
         .await
     }
