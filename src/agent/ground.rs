@@ -169,7 +169,7 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     for name in ["journal", "pods", "snapshots", "exits", "logs"] {
         make_inside(&config.state_dir.join(name), "--state-dir")?;
     }
-    for name in ["runc", "p"] {
+    for name in ["runc", "p", "ns"] {
         make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
     Ok(())

@@ -13,6 +13,7 @@ mod images;
 mod logs;
 mod observe;
 mod remove;
+mod sandbox;
 mod signal;
 mod watch;
 
@@ -39,6 +40,7 @@ use super::{
     runc::Runc,
 };
 use crate::{
+    clock::Clock,
     model::{
         ids::{ContainerId, InstanceId, NodeUid, Uid},
         line::{Exit, NetworkClaim, ProcessId},
@@ -129,11 +131,14 @@ struct Inner<I> {
     spawner: Spawner,
     images: I,
     watch: Watch,
-    turns: Turns,
+    turns: Turns<ContainerId>,
+    sandbox_turns: Turns<Uid>,
+    /// The kernel's boot id: what was made in another boot isn't there any more.
+    boot: String,
 }
 
-/// Who is at work on an attempt's files.
-type Turns = Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>;
+/// Who is at work on an attempt's files, or on a sandbox.
+type Turns<Of> = Mutex<HashMap<Of, Arc<tokio::sync::Mutex<()>>>>;
 
 /// Exits that the reaper read because the monitor was dead, until the attempt is removed.
 pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
@@ -180,6 +185,7 @@ impl<I: ImageSource> RealNode<I> {
             layout.exits(),
             layout.persists(),
             layout.runc_root(),
+            layout.all_namespaces(),
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
@@ -209,6 +215,8 @@ impl<I: ImageSource> RealNode<I> {
             images,
             watch,
             turns: Turns::default(),
+            sandbox_turns: Turns::default(),
+            boot: Clock::system().map_err(std::io::Error::other)?.now().boot,
         })))
     }
 
@@ -280,10 +288,7 @@ impl<I: ImageSource> Node for RealNode<I> {
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
-        self.make_sandbox(request.uid, request.workload.host_network)
-            .await?;
-        self.make_volumes(&request, &[]).await?;
-        Ok(Sandbox::default())
+        self.make_sandbox(request).await
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
