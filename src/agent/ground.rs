@@ -258,6 +258,7 @@ fn images_config(config: &Config) -> ImagesConfig {
             policy: config.images.policy.clone(),
             registries_conf: config.images.registries_conf.clone(),
             authfile: config.images.authfile.clone(),
+            certs_dir: config.images.certs_dir.clone(),
             insecure_registries: config.images.insecure_registries.iter().cloned().collect(),
         },
         ..ImagesConfig::new(config.state_dir.join("snapshots"))
