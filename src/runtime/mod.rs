@@ -15,3 +15,4 @@ pub mod real_node;
 pub mod reaper;
 pub mod runc;
 pub mod runc_state;
+mod strays;
