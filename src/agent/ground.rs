@@ -116,6 +116,8 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
     let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
+    // Its execs ended with `work`, what they had started in containers didn't.
+    node.end_strays_of_all().await;
     Ok(Ground {
         ledger,
         opening,

@@ -8,6 +8,7 @@
 //! [`create`] makes, [`remove`] leaves nothing, [`observe`] looks, [`watch`] hints.
 
 mod create;
+mod errand;
 mod failure;
 mod images;
 mod logs;
@@ -48,8 +49,8 @@ use crate::{
         spec::{Errand, WorkloadSpec},
     },
     node::{
-        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
-        ReadyImage, Sandbox, SandboxRequest,
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
+        Sandbox, SandboxRequest,
     },
 };
 
@@ -226,7 +227,9 @@ impl<I: ImageSource> RealNode<I> {
     /// One of them outlives SIGKILL.
     pub async fn sweep_work(&self) -> Result<(), Failure> {
         let swept = self.0.spawner.clear_work(self.0.deadlines.kill).await;
-        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))
+        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))?;
+        self.end_strays_of_all().await;
+        Ok(())
     }
 
     /// Where this node's things lie.
@@ -306,12 +309,11 @@ impl<I: ImageSource> Node for RealNode<I> {
     async fn errand(
         &self,
         id: &ContainerId,
-        _: Option<IpAddr>,
-        _: &Errand,
-        _: Duration,
+        address: Option<IpAddr>,
+        errand: &Errand,
+        limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
-        let tried = format!("do an errand at {id}: this node does none yet");
-        Err(Failure::plain(FailureKind::Permanent, tried))
+        self.do_errand(id, address, errand, limit).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
