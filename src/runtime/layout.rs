@@ -104,6 +104,12 @@ impl Layout {
         self.pod(uid).join("host-network")
     }
 
+    /// Where the node's own seccomp profiles lie, for definitions that name one.
+    #[must_use]
+    pub fn profiles(&self) -> PathBuf {
+        self.state.join("seccomp")
+    }
+
     /// An incarnation's volumes.
     #[must_use]
     pub fn volumes(&self, uid: &Uid) -> PathBuf {

@@ -13,10 +13,10 @@ use crate::{
     network::netns,
     node::{CreateRequest, CreatedContainer, Failure, FailureKind, SandboxRequest},
     runtime::{
-        bundle::{self, BundleRequest, make_private_directory},
+        bundle::{self, BundleRequest, limits, make_private_directory},
         conmon::read_pid,
         facts::Facts,
-        layout::{container_cgroup, netns_name},
+        layout::{container_cgroup, netns_name, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
         volumes,
@@ -28,6 +28,7 @@ struct Owned {
     intent: Intent,
     instance: String,
     workload: WorkloadSpec,
+    addresses: Vec<IpAddr>,
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -137,6 +138,7 @@ impl<I: ImageSource> RealNode<I> {
             intent: request.intent.clone(),
             instance: request.instance.to_owned(),
             workload: request.workload.clone(),
+            addresses: request.addresses.to_vec(),
         };
         let tried = format!("make the bundle of {}", request.intent.container);
         self.off_thread(&tried, move |node| {
@@ -152,10 +154,17 @@ impl<I: ImageSource> RealNode<I> {
                 snapshot: &inner.images.rootfs(&intent.snapshot),
                 node: &inner.node,
                 cgroups_path: &node.cgroups().cgroups_path(&container_cgroup(id)),
-                seccomp: inner.seccomp.as_ref(),
+                profiles: &inner.profiles,
+                facts: &inner.facts,
+                addresses: &owned.addresses,
+                swap: node.cgroups().counts_swap(),
             };
+            node.cgroups()
+                .limit(&pod_cgroup(&id.uid), &limits::of_pod(&owned.workload))
+                .map_err(|e| failure::of_cgroup(&format!("limit the cgroup of {}", id.uid), e))?;
             bundle::make(&inner.layout, &request).map_err(|e| failure::of_bundle(id, e))?;
-            let spawned = inner.conmon.spawn(id);
+            let container = &owned.workload.containers[usize::from(id.n)];
+            let spawned = inner.conmon.spawn(id, container.tty, container.stdin);
             spawned.map_err(|e| failure::of_monitor(id, e))
         })
         .await
