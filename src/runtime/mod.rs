@@ -16,5 +16,6 @@ pub mod real_node;
 pub mod reaper;
 pub mod runc;
 pub mod runc_state;
+mod strays;
 pub mod tree;
 pub mod volumes;

@@ -16,7 +16,7 @@ use oci_spec::image::ImageConfiguration;
 use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::netns,
+    network::{netns, pins},
     node::{Failure, FailureKind, ImageWish, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
@@ -183,6 +183,7 @@ impl Drop for RealWorld {
                 .and_then(|n| n.to_str()?.parse::<Uid>().ok());
             if let Some(uid) = uid {
                 let _ = netns::delete(&netns_name(&uid));
+                let _ = pins::remove_all(&layout.namespaces(&uid));
             }
         }
         while self.cgroups.remove("").is_err() && Instant::now() < until {

@@ -16,10 +16,15 @@ use oci_spec::{
     },
 };
 
-use super::{confinement::Confinement, defaults, environment, limits, mounts, user::ResolvedUser};
+use super::{
+    confinement::Confinement,
+    defaults::{self, Joined},
+    environment, limits, mounts,
+    user::ResolvedUser,
+};
 use crate::{
     model::{
-        ids::{ContainerId, InstanceId, NodeUid},
+        ids::{ContainerId, InstanceId, NodeUid, Uid},
         spec::{ContainerSpec, VolumeMount, WorkloadSpec},
     },
     runtime::facts::Facts,
@@ -57,8 +62,8 @@ pub struct Ingredients<'a> {
     pub user: &'a ResolvedUser,
     /// The hostname inside.
     pub hostname: &'a str,
-    /// The network namespace to join, or the host's network.
-    pub netns: Option<&'a Path>,
+    /// The sandbox's namespaces.
+    pub joined: &'a Joined,
     /// The container's cgroup, `<parent>/pods/<uid>/<n>-<attempt>`.
     pub cgroups_path: &'a str,
     /// The converted profile, where there is one.
@@ -113,7 +118,7 @@ pub fn annotation(text: &[u8], name: &str) -> Option<String> {
 
 /// The hostname of an instance's containers: the definition's, else made of the id.
 #[must_use]
-pub fn hostname(id: &ContainerId, instance: &str, workload: &WorkloadSpec) -> String {
+pub fn hostname(uid: &Uid, instance: &str, workload: &WorkloadSpec) -> String {
     let wished = workload.hostname.clone().or_else(|| {
         let parsed: Option<InstanceId> = instance.parse().ok();
         parsed.map(|instance| instance.hostname())
@@ -121,7 +126,7 @@ pub fn hostname(id: &ContainerId, instance: &str, workload: &WorkloadSpec) -> St
     wished
         .map(|name| name.chars().take(63).collect::<String>())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| id.uid.to_string())
+        .unwrap_or_else(|| uid.to_string())
 }
 
 fn working_directory(from: &Ingredients<'_>) -> PathBuf {
@@ -203,12 +208,8 @@ fn sysctls(from: &Ingredients<'_>) -> Result<Option<HashMap<String, String>>, Co
 }
 
 fn namespaces(from: &Ingredients<'_>) -> Vec<LinuxNamespace> {
-    let mut all = defaults::namespaces(from.netns);
-    all.retain(|namespace| match namespace.typ() {
-        LinuxNamespaceType::Pid => !from.workload.host_pid,
-        LinuxNamespaceType::Ipc => !from.workload.host_ipc,
-        _ => true,
-    });
+    let mut all = defaults::namespaces(from.joined);
+    all.retain(|namespace| !(from.workload.host_pid && namespace.typ() == LinuxNamespaceType::Pid));
     all
 }
 
@@ -243,7 +244,8 @@ fn all_mounts(from: &Ingredients<'_>) -> Result<Vec<Mount>, ConfigError> {
         let name = from.container.name.clone();
         return Err(ConfigError::Target(name, wish.path.clone()));
     }
-    let mut own: Vec<Mount> = defaults::mounts();
+    let shm = from.joined.shm.as_deref();
+    let mut own: Vec<Mount> = defaults::mounts(shm.unwrap_or(Path::new("/dev/shm")));
     if from.confinement.privileged {
         defaults::make_writable(&mut own);
     }

@@ -8,6 +8,7 @@ pub mod config_json;
 pub mod confinement;
 pub mod defaults;
 pub mod devices;
+pub mod etc;
 pub mod last_words;
 pub mod limits;
 pub mod mounts;
@@ -31,6 +32,8 @@ use oci_spec::image::ImageConfiguration;
 use self::{
     config_json::{ConfigError, Ingredients},
     confinement::{Confinement, UnknownCapability},
+    defaults::Joined,
+    etc::Names,
     overlay::OverlayError,
     profiles::{ProfileError, Profiles},
     user::{ResolvedUser, UserError},
@@ -145,46 +148,6 @@ fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), BundleError> {
         .map_err(at(path))
 }
 
-/// The node's own name, which containers on its network have too.
-fn node_hostname() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
-}
-
-fn hosts(host_network: bool, hostname: &str) -> Vec<u8> {
-    if host_network && let Ok(text) = fs::read("/etc/hosts") {
-        return text;
-    }
-    format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
-    )
-    .into_bytes()
-}
-
-/// Writes the files of the bundle that are seen inside; the rootfs isn't touched.
-fn write_etc(
-    bundle: &Path,
-    host_network: bool,
-    hostname: &str,
-) -> Result<Vec<(PathBuf, String)>, BundleError> {
-    let resolv = fs::read("/etc/resolv.conf").unwrap_or_default();
-    let mut files = Vec::with_capacity(4);
-    for (name, target, text) in [
-        ("hosts", "/etc/hosts", hosts(host_network, hostname)),
-        (
-            "hostname",
-            "/etc/hostname",
-            format!("{hostname}\n").into_bytes(),
-        ),
-        ("resolv.conf", "/etc/resolv.conf", resolv),
-    ] {
-        let path = bundle.join(name);
-        // Other users inside read them too; on the node the directories above are closed.
-        write(&path, 0o644, &text)?;
-        files.push((path, target.to_owned()));
-    }
-    Ok(files)
-}
-
 /// Whom the container runs as.
 fn whom(
     request: &BundleRequest<'_>,
@@ -214,6 +177,18 @@ fn confine(container: &ContainerSpec) -> Result<Confinement, BundleError> {
     })
 }
 
+/// What of the sandbox the container joins.
+fn joined(layout: &Layout, intent: &Intent, workload: &WorkloadSpec) -> Joined {
+    let uid = &intent.container.uid;
+    let own_ipc = !workload.host_ipc;
+    Joined {
+        net: intent.netns.as_ref().map(|name| netns::path(name)),
+        ipc: own_ipc.then(|| layout.ipc_namespace(uid)),
+        uts: Some(layout.uts_namespace(uid)),
+        shm: own_ipc.then(|| layout.shm(uid)),
+    }
+}
+
 /// Makes the bundle of an attempt and mounts its rootfs; on an error what was made is left for
 /// `remove`. Returns the bundle's directory.
 ///
@@ -240,13 +215,14 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         true => None,
         false => request.profiles.of(wish, &confinement.capabilities)?,
     };
-    let on_host = intent.netns.is_none();
-    let hostname = match (on_host, &workload.hostname) {
-        (true, None) => node_hostname(),
-        _ => None,
-    }
-    .unwrap_or_else(|| config_json::hostname(id, request.instance, workload));
-    let mut files = write_etc(&bundle, on_host, &hostname)?;
+    let hostname = etc::hostname(&id.uid, request.instance, workload);
+    let names = Names {
+        hostname: &hostname,
+        addresses: request.addresses,
+        workload,
+    };
+    let files = etc::write(&bundle, &names)?;
+    let mut files: Vec<_> = files.into_iter().map(|(p, t)| (p, t.to_owned())).collect();
     files.push(last_words::make(&bundle, container).map_err(at(&bundle))?);
     let facts = Facts {
         node: request.facts,
@@ -259,7 +235,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         true => devices::all(Path::new("/dev")).map_err(at(Path::new("/dev")))?,
         false => Vec::new(),
     };
-    let netns = intent.netns.as_ref().map(|name| netns::path(name));
+    let joined = joined(layout, intent, workload);
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,
@@ -270,7 +246,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         image: request.image,
         user: &user,
         hostname: &hostname,
-        netns: netns.as_deref(),
+        joined: &joined,
         cgroups_path: request.cgroups_path,
         seccomp: seccomp.as_deref(),
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,

@@ -1,25 +1,22 @@
-//! Making: the sandbox, the container, its start.
+//! Making: the container, its start.
 
-use std::{fs, io, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{ImageSource, RealNode, failure};
 use crate::{
     model::{
-        ids::{ContainerId, Uid},
+        ids::ContainerId,
         line::{Intent, ProcessId},
         observed::Status,
         spec::WorkloadSpec,
     },
-    network::netns,
-    node::{CreateRequest, CreatedContainer, Failure, FailureKind, SandboxRequest},
+    node::{CreateRequest, CreatedContainer, Failure, FailureKind},
     runtime::{
-        bundle::{self, BundleRequest, limits, make_private_directory},
+        bundle::{self, BundleRequest, limits},
         conmon::read_pid,
-        facts::Facts,
-        layout::{container_cgroup, netns_name, pod_cgroup},
+        layout::{container_cgroup, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
-        volumes,
     },
 };
 
@@ -32,48 +29,6 @@ struct Owned {
 }
 
 impl<I: ImageSource> RealNode<I> {
-    /// The directory first: it is the mark by which the namespace is known to be ours.
-    pub(super) async fn make_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
-        let of = uid.clone();
-        let tried = format!("make the sandbox of {uid}");
-        self.off_thread(&tried.clone(), move |node| {
-            let layout = node.layout();
-            let failed = |e: io::Error| failure::of_io(tried.clone(), e);
-            make_private_directory(&layout.pod(&of)).map_err(failed)?;
-            if host_network {
-                return fs::write(layout.host_network_mark(&of), "").map_err(failed);
-            }
-            netns::create(&netns_name(&of))
-                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))
-        })
-        .await
-    }
-
-    /// Makes the workload's volumes, after its network: their files may tell its addresses.
-    pub(super) async fn make_volumes(
-        &self,
-        request: &SandboxRequest<'_>,
-        addresses: &[IpAddr],
-    ) -> Result<(), Failure> {
-        if request.workload.volumes.is_empty() {
-            return Ok(());
-        }
-        let (uid, instance) = (request.uid.clone(), request.instance.to_owned());
-        let (workload, addresses) = (request.workload.clone(), addresses.to_vec());
-        let tried = format!("make the volumes of {uid}");
-        self.off_thread(&tried, move |node| {
-            let facts = Facts {
-                node: &node.0.facts,
-                instance: &instance,
-                uid: &uid,
-                workload: &workload,
-                addresses: &addresses,
-            };
-            volumes::make(node.layout(), &facts).map_err(|e| failure::of_volume(&uid, e))
-        })
-        .await
-    }
-
     pub(super) async fn make_container(
         &self,
         request: CreateRequest<'_>,
