@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  scheduler ──gRPC──▶ session ─┐                      ┌─▶ runc, conmon     (runtime)
-//!  files ────▶ manifests ───────┤
+//!  files ─────▶ manifests ──────┤                      │
 //!  riklet CLI ─unix──▶ api ─────┤ Instruction          ├─▶ skopeo, umoci    (image)
 //!                               ▼                      ├─▶ netns            (network)
 //!                            intake                    └─▶ cgroupfs
