@@ -41,6 +41,11 @@ impl<I: ImageSource> RealNode<I> {
         record.is_some_and(|record| self.stands(uid, &record))
     }
 
+    /// Does the incarnation share the node's network?
+    pub(super) fn shares_network(&self, uid: &Uid) -> bool {
+        SandboxRecord::read(self.layout(), uid).is_some_and(|record| record.host_network)
+    }
+
     fn stands(&self, uid: &Uid, record: &SandboxRecord) -> bool {
         let layout = self.layout();
         record.whole
