@@ -59,6 +59,7 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         cpu_milli: 4000,
         memory: 8 << 30,
         least_oom_score: -1000,
+        guarded: Vec::new(),
     };
     let facts = Facts {
         node: &node,
