@@ -120,6 +120,8 @@ pub struct ExitView {
     pub oom: bool,
     /// Why, in a word.
     pub reason: Option<String>,
+    /// Its last words: its termination message.
+    pub message: Option<String>,
     /// Why it never ran.
     pub error: Option<String>,
 }
@@ -204,6 +206,7 @@ fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> Cont
             signal: last.exit.signal,
             oom: last.exit.oom,
             reason: last.exit.reason.map(|r| r.to_string()),
+            message: last.exit.message.clone(),
             error: last.start_error.clone(),
         }),
         image: image.to_owned(),
