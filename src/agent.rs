@@ -36,9 +36,10 @@ use crate::{
     config::Config,
     error_chain::one_line,
     image::reference::{Transport, TransportPolicy},
-    intake::Intake,
+    intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
     manifests::Manifests,
+    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
@@ -125,7 +126,7 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
+        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
@@ -259,6 +260,25 @@ fn transports(config: &Config) -> TransportPolicy {
     TransportPolicy {
         scheduler: of(&config.images.scheduler_transports),
         local: of(&config.images.local_transports),
+    }
+}
+
+/// What instructions are judged by.
+fn rules(config: &Config) -> Rules {
+    let kept = [&config.state_dir, &config.run_dir];
+    // By every name that they have.
+    let own = kept
+        .into_iter()
+        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
+    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
+        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
+        memory: memory.saturating_sub(config.admission.reserved_memory),
+    });
+    Rules {
+        transports: transports(config),
+        security: config.security.clone(),
+        capacity: capacity.unwrap_or_default(),
+        own_dirs: own.flatten().collect(),
     }
 }
 
