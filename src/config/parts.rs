@@ -58,6 +58,10 @@ pub struct Images {
     /// containers-auth.json(5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authfile: Option<PathBuf>,
+    /// A directory with a directory `<host:port>` for each registry with certificates of its own;
+    /// containers-certs.d(5). skopeo's own where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certs_dir: Option<PathBuf>,
     /// Registries, as `host:port`, that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
     /// Transports that definitions of the scheduler may name.
@@ -145,6 +149,7 @@ impl Default for Images {
             policy: None,
             registries_conf: None,
             authfile: None,
+            certs_dir: None,
             insecure_registries: Vec::new(),
             scheduler_transports: vec!["docker".to_owned()],
             local_transports: all.map(str::to_owned).to_vec(),

@@ -67,6 +67,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("images.policy", Kind::Path),
     setting("images.registries_conf", Kind::Path),
     setting("images.authfile", Kind::Path),
+    setting("images.certs_dir", Kind::Path),
     setting("images.insecure_registries", Kind::Texts),
     setting("images.scheduler_transports", Kind::Texts),
     setting("images.local_transports", Kind::Texts),

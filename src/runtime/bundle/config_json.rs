@@ -13,9 +13,12 @@ use oci_spec::{
     runtime::{Linux, LinuxSeccomp, Mount, Process, Root, Spec, User},
 };
 
-use super::{defaults, user::ResolvedUser};
+use super::{
+    defaults::{self, Joined},
+    user::ResolvedUser,
+};
 use crate::model::{
-    ids::{ContainerId, InstanceId, NodeUid},
+    ids::{ContainerId, InstanceId, NodeUid, Uid},
     spec::{ContainerSpec, WorkloadSpec},
 };
 
@@ -49,8 +52,8 @@ pub struct Ingredients<'a> {
     pub user: &'a ResolvedUser,
     /// The hostname inside.
     pub hostname: &'a str,
-    /// The network namespace to join, or the host's network.
-    pub netns: Option<&'a Path>,
+    /// The sandbox's namespaces.
+    pub joined: &'a Joined,
     /// The container's cgroup, `<parent>/pods/<uid>/<n>-<attempt>`.
     pub cgroups_path: &'a str,
     /// The converted profile, where there is one.
@@ -88,7 +91,7 @@ pub fn annotation(text: &[u8], name: &str) -> Option<String> {
 
 /// The hostname of an instance's containers: the definition's, else made of the id.
 #[must_use]
-pub fn hostname(id: &ContainerId, instance: &str, workload: &WorkloadSpec) -> String {
+pub fn hostname(uid: &Uid, instance: &str, workload: &WorkloadSpec) -> String {
     let wished = workload.hostname.clone().or_else(|| {
         let parsed: Option<InstanceId> = instance.parse().ok();
         parsed.map(|instance| instance.hostname())
@@ -96,7 +99,7 @@ pub fn hostname(id: &ContainerId, instance: &str, workload: &WorkloadSpec) -> St
     wished
         .map(|name| name.chars().take(63).collect::<String>())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| id.uid.to_string())
+        .unwrap_or_else(|| uid.to_string())
 }
 
 /// Variables in order; setting one again replaces it in place.
@@ -265,7 +268,7 @@ fn linux(from: &Ingredients<'_>) -> Linux {
         .set_sysctl(None)
         .set_resources(Some(defaults::resources()))
         .set_cgroups_path(Some(from.cgroups_path.into()))
-        .set_namespaces(Some(defaults::namespaces(from.netns)))
+        .set_namespaces(Some(defaults::namespaces(from.joined)))
         .set_devices(None)
         .set_seccomp(from.seccomp.cloned())
         .set_rootfs_propagation(None)
@@ -287,7 +290,8 @@ pub fn spec(from: &Ingredients<'_>) -> Result<Spec, ConfigError> {
     let mut root = Root::default();
     // Relative to the bundle, which is the runtime's working directory.
     root.set_path("rootfs".into()).set_readonly(Some(false));
-    let mut mounts: Vec<Mount> = defaults::mounts();
+    let shm = from.joined.shm.as_deref();
+    let mut mounts: Vec<Mount> = defaults::mounts(shm.unwrap_or(Path::new("/dev/shm")));
     mounts.extend(
         from.files
             .iter()

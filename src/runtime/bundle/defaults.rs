@@ -116,32 +116,44 @@ pub fn resources() -> LinuxResources {
     resources
 }
 
-/// Own namespaces of every kind but user and time; the network's is joined by path, or is the
-/// host's.
+/// Namespaces that are joined by path; none of them: the node's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// The network's.
+    pub net: Option<PathBuf>,
+    /// System V IPC, POSIX queues, and with it the shared memory at [`Joined::shm`].
+    pub ipc: Option<PathBuf>,
+    /// Hostname and domain name.
+    pub uts: Option<PathBuf>,
+    /// What lies at `/dev/shm`: a tmpfs of the sandbox.
+    pub shm: Option<PathBuf>,
+}
+
+/// The sandbox's network, IPC and UTS namespaces, and own ones of every other kind but user and
+/// time.
 #[must_use]
-pub fn namespaces(netns: Option<&Path>) -> Vec<LinuxNamespace> {
+pub fn namespaces(joined: &Joined) -> Vec<LinuxNamespace> {
     let namespace = |typ, path: Option<PathBuf>| {
         let mut namespace = LinuxNamespace::default();
         namespace.set_typ(typ).set_path(path);
         namespace
     };
-    let mut all: Vec<_> = [
+    let own = [
         LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Uts,
         LinuxNamespaceType::Mount,
         LinuxNamespaceType::Cgroup,
-    ]
-    .into_iter()
-    .map(|typ| namespace(typ, None))
-    .collect();
-    if let Some(path) = netns {
-        all.push(namespace(
-            LinuxNamespaceType::Network,
-            Some(path.to_owned()),
-        ));
-    }
-    all
+    ];
+    let shared = [
+        (LinuxNamespaceType::Ipc, &joined.ipc),
+        (LinuxNamespaceType::Uts, &joined.uts),
+        (LinuxNamespaceType::Network, &joined.net),
+    ];
+    let shared = shared
+        .into_iter()
+        .filter(|(_, path)| path.is_some())
+        .map(|(typ, path)| namespace(typ, path.clone()));
+    let own = own.into_iter().map(|typ| namespace(typ, None));
+    own.chain(shared).collect()
 }
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -154,9 +166,9 @@ fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     mount
 }
 
-/// The kernel's file systems that a program expects.
+/// The kernel's file systems that a program expects; `shm` is what lies at `/dev/shm`.
 #[must_use]
-pub fn mounts() -> Vec<Mount> {
+pub fn mounts(shm: &Path) -> Vec<Mount> {
     let ro = ["nosuid", "noexec", "nodev", "ro"];
     vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -179,12 +191,7 @@ pub fn mounts() -> Vec<Mount> {
                 "gid=5",
             ],
         ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-        ),
+        shared_memory(shm),
         mount(
             "/dev/mqueue",
             "mqueue",
@@ -199,6 +206,14 @@ pub fn mounts() -> Vec<Mount> {
             &["nosuid", "noexec", "nodev", "relatime", "ro"],
         ),
     ]
+}
+
+/// The memory that a sandbox's containers share, or the node's.
+fn shared_memory(shm: &Path) -> Mount {
+    let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
+    let mut mount = mount("/dev/shm", "bind", "", &options);
+    mount.set_source(Some(shm.to_owned()));
+    mount
 }
 
 /// A file of the host, seen at `target`.

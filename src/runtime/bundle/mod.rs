@@ -6,6 +6,7 @@
 
 pub mod config_json;
 pub mod defaults;
+pub mod etc;
 pub mod overlay;
 pub mod seccomp;
 pub mod user;
@@ -13,6 +14,7 @@ pub mod user;
 use std::{
     fs,
     io::{self, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -21,13 +23,18 @@ use oci_spec::{image::ImageConfiguration, runtime::LinuxSeccomp};
 
 use self::{
     config_json::{ConfigError, Ingredients},
+    defaults::Joined,
+    etc::Names,
     overlay::OverlayError,
     user::UserError,
 };
 use crate::{
     model::{ids::NodeUid, line::Intent, spec::WorkloadSpec},
     network::netns,
-    runtime::layout::{Layout, attempt_name},
+    runtime::{
+        layout::{Layout, attempt_name},
+        tree,
+    },
 };
 
 /// What a bundle is made of.
@@ -39,6 +46,8 @@ pub struct BundleRequest<'a> {
     pub instance: &'a str,
     /// The definition's model.
     pub workload: &'a WorkloadSpec,
+    /// The sandbox's addresses.
+    pub addresses: &'a [IpAddr],
     /// The image's configuration.
     pub image: &'a ImageConfiguration,
     /// The snapshot's rootfs.
@@ -101,46 +110,6 @@ fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), BundleError> {
         .map_err(at(path))
 }
 
-/// The node's own name, which containers on its network have too.
-fn node_hostname() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
-}
-
-fn hosts(host_network: bool, hostname: &str) -> Vec<u8> {
-    if host_network && let Ok(text) = fs::read("/etc/hosts") {
-        return text;
-    }
-    format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
-    )
-    .into_bytes()
-}
-
-/// Writes the files of the bundle that are seen inside; the rootfs isn't touched.
-fn write_etc(
-    bundle: &Path,
-    host_network: bool,
-    hostname: &str,
-) -> Result<Vec<(PathBuf, &'static str)>, BundleError> {
-    let resolv = fs::read("/etc/resolv.conf").unwrap_or_default();
-    let mut files = Vec::with_capacity(3);
-    for (name, target, text) in [
-        ("hosts", "/etc/hosts", hosts(host_network, hostname)),
-        (
-            "hostname",
-            "/etc/hostname",
-            format!("{hostname}\n").into_bytes(),
-        ),
-        ("resolv.conf", "/etc/resolv.conf", resolv),
-    ] {
-        let path = bundle.join(name);
-        // Other users inside read them too; on the node the directories above are closed.
-        write(&path, 0o644, &text)?;
-        files.push((path, target));
-    }
-    Ok(files)
-}
-
 /// Makes the bundle of an attempt and mounts its rootfs; on an error what was made is left for
 /// `remove`. Returns the bundle's directory.
 ///
@@ -160,14 +129,20 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
     let named = request.image.config().as_ref();
     let user = named.and_then(|c| c.user().as_deref()).unwrap_or("");
     let user = user::resolve(request.snapshot, user)?;
-    let on_host = intent.netns.is_none();
-    let hostname = match (on_host, &workload.hostname) {
-        (true, None) => node_hostname(),
-        _ => None,
-    }
-    .unwrap_or_else(|| config_json::hostname(id, request.instance, workload));
-    let files = write_etc(&bundle, on_host, &hostname)?;
-    let netns = intent.netns.as_ref().map(|name| netns::path(name));
+    let hostname = etc::hostname(&id.uid, request.instance, workload);
+    let names = Names {
+        hostname: &hostname,
+        addresses: request.addresses,
+        workload,
+    };
+    let files = etc::write(&bundle, &names)?;
+    let own_ipc = !workload.host_ipc;
+    let joined = Joined {
+        net: intent.netns.as_ref().map(|name| netns::path(name)),
+        ipc: own_ipc.then(|| layout.ipc_namespace(&id.uid)),
+        uts: Some(layout.uts_namespace(&id.uid)),
+        shm: own_ipc.then(|| layout.shm(&id.uid)),
+    };
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,
@@ -177,7 +152,7 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         image: request.image,
         user: &user,
         hostname: &hostname,
-        netns: netns.as_deref(),
+        joined: &joined,
         cgroups_path: request.cgroups_path,
         seccomp: request.seccomp,
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
@@ -198,8 +173,5 @@ pub fn remove(layout: &Layout, id: &crate::model::ids::ContainerId) -> Result<()
     let bundle = layout.bundle(id);
     debug_assert!(bundle.ends_with(attempt_name(id)));
     overlay::unmount_layer(&bundle)?;
-    match fs::remove_dir_all(&bundle) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at(&bundle)(e)),
-        _ => Ok(()),
-    }
+    tree::remove(&bundle).map_err(at(&bundle))
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use crate::{
-    model::ids::ContainerId,
+    model::ids::{ContainerId, Uid},
     node::{Failure, FailureKind},
     runtime::{
         bundle::{BundleError, overlay::OverlayError, user::UserError},
@@ -11,6 +11,7 @@ use crate::{
         conmon::MonitorError,
         process::CallError,
         runc::RuncError,
+        volumes::VolumeError,
     },
 };
 
@@ -89,6 +90,14 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
         | BundleError::Write { .. } => FailureKind::Transient,
     };
     failure(kind, format!("make the bundle of {id}"), error)
+}
+
+pub(super) fn of_volume(uid: &Uid, error: VolumeError) -> Failure {
+    let kind = match error.permanent() {
+        true => FailureKind::Permanent,
+        false => FailureKind::Transient,
+    };
+    failure(kind, format!("make the volumes of {uid}"), error)
 }
 
 pub(super) fn of_monitor(id: &ContainerId, error: MonitorError) -> Failure {

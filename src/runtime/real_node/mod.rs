@@ -8,11 +8,13 @@
 //! [`create`] makes, [`remove`] leaves nothing, [`observe`] looks, [`watch`] hints.
 
 mod create;
+mod errand;
 mod failure;
 mod images;
 mod logs;
 mod observe;
 mod remove;
+mod sandbox;
 mod signal;
 mod watch;
 
@@ -33,11 +35,13 @@ use super::{
     bundle::{defaults, seccomp},
     cgroup::Cgroups,
     conmon::Conmon,
+    facts::NodeFacts,
     layout::Layout,
     process::Spawner,
     runc::Runc,
 };
 use crate::{
+    clock::Clock,
     model::{
         ids::{ContainerId, InstanceId, NodeUid, Uid},
         line::{Exit, NetworkClaim, ProcessId},
@@ -45,8 +49,8 @@ use crate::{
         spec::{Errand, WorkloadSpec},
     },
     node::{
-        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
-        ReadyImage, Sandbox, SandboxRequest,
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
+        Sandbox, SandboxRequest,
     },
 };
 
@@ -98,6 +102,8 @@ pub struct RealNodeConfig {
     pub run_dir: PathBuf,
     /// Whose containers these are.
     pub node_uid: NodeUid,
+    /// The node's name, for the definitions that ask for it.
+    pub node_name: String,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -118,6 +124,7 @@ impl<I> Clone for RealNode<I> {
 struct Inner<I> {
     layout: Layout,
     node: NodeUid,
+    facts: NodeFacts,
     deadlines: Deadlines,
     seccomp: Option<LinuxSeccomp>,
     runc: Runc,
@@ -125,11 +132,14 @@ struct Inner<I> {
     spawner: Spawner,
     images: I,
     watch: Watch,
-    turns: Turns,
+    turns: Turns<ContainerId>,
+    sandbox_turns: Turns<Uid>,
+    /// The kernel's boot id: what was made in another boot isn't there any more.
+    boot: String,
 }
 
-/// Who is at work on an attempt's files.
-type Turns = Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>;
+/// Who is at work on an attempt's files, or on a sandbox.
+type Turns<Of> = Mutex<HashMap<Of, Arc<tokio::sync::Mutex<()>>>>;
 
 /// Exits that the reaper read because the monitor was dead, until the attempt is removed.
 pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
@@ -176,6 +186,7 @@ impl<I: ImageSource> RealNode<I> {
             layout.exits(),
             layout.persists(),
             layout.runc_root(),
+            layout.all_namespaces(),
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
@@ -197,6 +208,7 @@ impl<I: ImageSource> RealNode<I> {
             seccomp: load_profile(config.seccomp.as_deref()),
             layout,
             node: config.node_uid,
+            facts: NodeFacts::of_this_node(&config.node_name),
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -204,6 +216,8 @@ impl<I: ImageSource> RealNode<I> {
             images,
             watch,
             turns: Turns::default(),
+            sandbox_turns: Turns::default(),
+            boot: Clock::system().map_err(std::io::Error::other)?.now().boot,
         })))
     }
 
@@ -213,7 +227,9 @@ impl<I: ImageSource> RealNode<I> {
     /// One of them outlives SIGKILL.
     pub async fn sweep_work(&self) -> Result<(), Failure> {
         let swept = self.0.spawner.clear_work(self.0.deadlines.kill).await;
-        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))
+        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))?;
+        self.end_strays_of_all().await;
+        Ok(())
     }
 
     /// Where this node's things lie.
@@ -275,9 +291,7 @@ impl<I: ImageSource> Node for RealNode<I> {
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
-        self.make_sandbox(request.uid, request.workload.host_network)
-            .await?;
-        Ok(Sandbox::default())
+        self.make_sandbox(request).await
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
@@ -295,12 +309,11 @@ impl<I: ImageSource> Node for RealNode<I> {
     async fn errand(
         &self,
         id: &ContainerId,
-        _: Option<IpAddr>,
-        _: &Errand,
-        _: Duration,
+        address: Option<IpAddr>,
+        errand: &Errand,
+        limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
-        let tried = format!("do an errand at {id}: this node does none yet");
-        Err(Failure::plain(FailureKind::Permanent, tried))
+        self.do_errand(id, address, errand, limit).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

@@ -18,12 +18,11 @@ use crate::{
         line::ProcessId,
         observed::{ObservedContainer, ObservedInstance, ObservedNode, Status},
     },
-    network::netns,
     node::Failure,
     runtime::{
         bundle::config_json,
         conmon::{read_exit, read_pid, read_sync},
-        layout::{container_cgroup, monitor_cgroup, netns_name, parse_attempt, pod_cgroup},
+        layout::{container_cgroup, monitor_cgroup, parse_attempt, pod_cgroup},
         process::{ending, identify},
         runc_state::{self, RuncState},
     },
@@ -208,10 +207,9 @@ impl<I: ImageSource> RealNode<I> {
             node.instances.entry(uid.clone()).or_default();
         }
         for (uid, seen) in &mut node.instances {
-            let ours = self.layout().pod(uid).symlink_metadata().is_ok();
-            let netns = ours && netns::exists(&netns_name(uid));
-            seen.sandbox = netns || self.layout().host_network_mark(uid).exists();
-            seen.leftovers = ours || self.cgroups().exists(&pod_cgroup(uid));
+            seen.sandbox = self.sandbox_stands(uid);
+            seen.leftovers = self.layout().pod(uid).symlink_metadata().is_ok()
+                || self.cgroups().exists(&pod_cgroup(uid));
         }
         node.instances
             .retain(|_, seen| *seen != ObservedInstance::default());

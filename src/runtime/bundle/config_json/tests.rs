@@ -41,7 +41,7 @@ fn case(container: ContainerSpec, config: Value) -> Case {
 
 fn written(case: &Case) -> Result<Value, ConfigError> {
     let id: ContainerId = "0123456789-0-3".parse().unwrap();
-    let hostname = hostname(&id, "web-1", &case.workload);
+    let hostname = hostname(&id.uid, "web-1", &case.workload);
     spec(&Ingredients {
         id: &id,
         node: &"abcdefghjk".parse().unwrap(),
@@ -51,7 +51,12 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         image: &case.image,
         user: &case.user,
         hostname: &hostname,
-        netns: Some(Path::new("/run/netns/rk-0123456789")),
+        joined: &Joined {
+            net: Some("/run/netns/rk-0123456789".into()),
+            ipc: Some("/run/riklet/ns/0123456789/ipc".into()),
+            uts: Some("/run/riklet/ns/0123456789/uts".into()),
+            shm: Some("/run/riklet/ns/0123456789/shm".into()),
+        },
         cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
         seccomp: None,
         open_files: Some(20_000),
@@ -162,8 +167,9 @@ fn a_container_is_given_no_more_than_the_safe_defaults() {
     let namespaces: Vec<_> = linux["namespaces"].as_array().unwrap().iter().collect();
     assert_eq!(
         json!(namespaces),
-        json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
-               {"type": "cgroup"},
+        json!([{"type": "pid"}, {"type": "mount"}, {"type": "cgroup"},
+               {"type": "ipc", "path": "/run/riklet/ns/0123456789/ipc"},
+               {"type": "uts", "path": "/run/riklet/ns/0123456789/uts"},
                {"type": "network", "path": "/run/netns/rk-0123456789"}])
     );
     let annotations = &spec["annotations"];
@@ -202,9 +208,9 @@ fn a_nul_is_refused_without_showing_the_value() {
 fn a_hostname_is_always_one() {
     let id: ContainerId = "0123456789-0-1".parse().unwrap();
     let mut workload = case(container(), json!({})).workload;
-    assert_eq!(hostname(&id, "a_b.c@cli", &workload), "a-b-c");
-    assert_eq!(hostname(&id, "___", &workload), "0123456789");
-    assert_eq!(hostname(&id, &"x".repeat(128), &workload).len(), 63);
+    assert_eq!(hostname(&id.uid, "a_b.c@cli", &workload), "a-b-c");
+    assert_eq!(hostname(&id.uid, "___", &workload), "0123456789");
+    assert_eq!(hostname(&id.uid, &"x".repeat(128), &workload).len(), 63);
     workload.hostname = Some("named".into());
-    assert_eq!(hostname(&id, "web", &workload), "named");
+    assert_eq!(hostname(&id.uid, "web", &workload), "named");
 }
