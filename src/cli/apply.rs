@@ -6,12 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
 use super::{
-    CliError,
+    CliError, dry_run,
     node::NodeFlags,
-    output::{OutputFlags, counted, warn},
+    output::{OutputFlags, warn},
 };
 use crate::{
     error_chain::one_line,
@@ -19,6 +17,7 @@ use crate::{
         definition::{MAX_BYTES, Parsed, Strictness, parse},
         ids::{InstanceId, Source},
     },
+    view::Secrets,
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,28 +28,23 @@ applied again it replaces what runs only where it describes another workload.
 
 Examples:
   riklet apply -f web.json
-  riklet apply --dry-run -f web.yaml       check only, without a daemon
+  riklet apply --dry-run -f web.yaml       show what would run, without a daemon
   sed s/1.0/1.1/ web.json | riklet apply -f -"
 )]
 pub(super) struct Args {
     /// The definition's file, or - for stdin
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Only check the definition; needs no daemon
+    /// Only check the definition and show its model; needs no daemon
     #[arg(long)]
     dry_run: bool,
+    /// Print environment values and the content of files in clear
+    #[arg(long, requires = "dry_run")]
+    show_secrets: bool,
     #[command(flatten)]
     output: OutputFlags,
     #[command(flatten)]
     node: NodeFlags,
-}
-
-/// What `--dry-run` says.
-#[derive(Debug, Serialize)]
-struct DryRun {
-    instance: String,
-    outcome: &'static str,
-    containers: usize,
 }
 
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
@@ -59,21 +53,17 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
         Some("-") => "the definition on stdin".to_owned(),
         _ => args.file.display().to_string(),
     };
+    if args.dry_run {
+        let secrets = match args.show_secrets {
+            true => Secrets::Shown,
+            false => Secrets::Hidden,
+        };
+        return dry_run::execute(&place, text, secrets, &args.output);
+    }
     let refused = |e: &dyn std::error::Error| CliError::says(format!("{place}: {e}"));
     // Checked here too: the faults then come with the file's name, and without a daemon.
     let Parsed { spec, .. } = parse(&text, Strictness::Strict).map_err(|e| refused(&e))?;
-    let id = InstanceId::local(&spec.name, Source::Cli).map_err(|e| refused(&e))?;
-    if args.dry_run {
-        let answer = DryRun {
-            instance: id.to_string(),
-            outcome: "valid",
-            containers: spec.containers.len(),
-        };
-        return args.output.print(&answer, |a, _| {
-            let containers = counted(a.containers, "container");
-            format!("{} is valid: {containers} (dry run)", a.instance)
-        });
-    }
+    InstanceId::local(&spec.name, Source::Cli).map_err(|e| refused(&e))?;
     let answer = args
         .node
         .ask(|mut client| async move { client.apply(text).await })?;
