@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What it says: `{"runnable","workloads":[{"name","instance","file","spec"}],
-/// "warnings":[{"workload","path","message"}],"faults":[…]}`.
+/// "warnings":[{"file","workload","path","message"}],"faults":[…]}`.
 #[derive(Debug, Default, Serialize)]
 struct DryRun {
     /// Would all of it run?
@@ -32,6 +32,8 @@ struct Workload {
     name: String,
     /// What its id would be.
     instance: String,
+    /// Where it stands.
+    file: String,
     /// The internal model; values that may be secrets as `***`.
     spec: Value,
     #[serde(skip)]
@@ -40,20 +42,21 @@ struct Workload {
 
 #[derive(Debug, Serialize)]
 struct Finding {
+    /// Where it stands.
+    file: String,
     /// The Pod's name, where it can be told.
     workload: Option<String>,
     path: String,
     message: String,
 }
 
-/// Reads a text as `apply` would; ends with 1 if it would be refused.
+/// Reads files, each a name and a text, as `apply` would; ends with 1 if any would be refused.
 pub(super) fn execute(
-    place: &str,
-    text: String,
+    files: &[(String, String)],
     secrets: Secrets,
     output: &OutputFlags,
 ) -> Result<(), CliError> {
-    let answer = read(text, secrets);
+    let answer = read(files, secrets);
     if answer.runnable {
         for finding in &answer.warnings {
             warn(&answer.line(finding));
@@ -64,16 +67,25 @@ pub(super) fn execute(
         output.print(&answer, |_, _| String::new())?;
         return Err(CliError::told());
     }
-    let faults: Vec<String> = answer.faults.iter().map(|f| answer.line(f)).collect();
-    Err(CliError::says(format!("{place}: {}", faults.join("; "))))
+    let mut line = String::new();
+    let mut file = None;
+    for fault in &answer.faults {
+        let apart = if line.is_empty() { "" } else { "; " };
+        line.push_str(apart);
+        if file.replace(&fault.file) != Some(&fault.file) {
+            line.push_str(&format!("{}: ", fault.file));
+        }
+        line.push_str(&answer.line(fault));
+    }
+    Err(CliError::says(line))
 }
 
-fn read(text: String, secrets: Secrets) -> DryRun {
+fn read(files: &[(String, String)], secrets: Secrets) -> DryRun {
     let mut answer = DryRun::default();
-    let pieces = documents::split(&[(String::new(), text)]);
-    for piece in pieces {
-        let name = piece.name;
+    for piece in documents::split(files) {
+        let (file, name) = (piece.file, piece.name);
         let finding = |warning: Warning| Finding {
+            file: file.clone(),
             workload: name.clone(),
             path: warning.path,
             message: warning.message,
@@ -94,6 +106,7 @@ fn read(text: String, secrets: Secrets) -> DryRun {
                     }
                     Ok(id) => answer.workloads.push(Workload {
                         name: spec.name.clone(),
+                        file: file.clone(),
                         instance: id.to_string(),
                         containers: spec.containers.len(),
                         spec: shown_spec(&spec, secrets),
@@ -109,6 +122,9 @@ fn read(text: String, secrets: Secrets) -> DryRun {
     }
     if answer.workloads.is_empty() && answer.faults.is_empty() {
         answer.faults.push(Finding {
+            file: files
+                .first()
+                .map_or(String::new(), |(name, _)| name.clone()),
             workload: None,
             path: "definition".to_owned(),
             message: "has no Pod".to_owned(),

@@ -150,6 +150,12 @@ impl Layout {
         self.state.join("network").join("riklet.conflist")
     }
 
+    /// Where the node's own seccomp profiles lie, for definitions that name one.
+    #[must_use]
+    pub fn profiles(&self) -> PathBuf {
+        self.state.join("seccomp")
+    }
+
     /// An incarnation's volumes.
     #[must_use]
     pub fn volumes(&self, uid: &Uid) -> PathBuf {

@@ -6,7 +6,7 @@ use crate::{
     model::ids::{ContainerId, Uid},
     node::{Failure, FailureKind},
     runtime::{
-        bundle::{BundleError, overlay::OverlayError, user::UserError},
+        bundle::{BundleError, overlay::OverlayError, profiles::ProfileError, user::UserError},
         cgroup::CgroupError,
         conmon::MonitorError,
         process::CallError,
@@ -83,10 +83,17 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
         BundleError::NoContainer(_)
         | BundleError::Config(_)
         | BundleError::User(UserError::NoUser(_) | UserError::NoGroup(_))
-        | BundleError::Overlay(OverlayError::Path { .. }) => FailureKind::Permanent,
+        | BundleError::Overlay(OverlayError::Path { .. })
+        | BundleError::Root(_)
+        | BundleError::Unsupported(_)
+        | BundleError::Capability(..)
+        | BundleError::Profile(ProfileError::Parse { .. }) => FailureKind::Permanent,
+        BundleError::Volume(error) if error.permanent() => FailureKind::Permanent,
         BundleError::Overlay(OverlayError::SnapshotMissing { .. }) => FailureKind::SnapshotMissing,
         BundleError::User(UserError::Read { .. })
         | BundleError::Overlay(_)
+        | BundleError::Profile(ProfileError::Read { .. })
+        | BundleError::Volume(_)
         | BundleError::Write { .. } => FailureKind::Transient,
     };
     failure(kind, format!("make the bundle of {id}"), error)

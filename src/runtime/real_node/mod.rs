@@ -26,13 +26,12 @@ use std::{
     time::Duration,
 };
 
-use oci_spec::runtime::LinuxSeccomp;
 use tokio::sync::OwnedMutexGuard;
 
 pub use self::images::ImageSource;
 use self::{failure::hung_task, watch::Watch};
 use super::{
-    bundle::{defaults, seccomp},
+    bundle::{defaults, profiles::Profiles},
     cgroup::Cgroups,
     conmon::Conmon,
     facts::NodeFacts,
@@ -126,7 +125,7 @@ struct Inner<I> {
     node: NodeUid,
     facts: NodeFacts,
     deadlines: Deadlines,
-    seccomp: Option<LinuxSeccomp>,
+    profiles: Profiles,
     runc: Runc,
     conmon: Conmon,
     spawner: Spawner,
@@ -161,16 +160,13 @@ fn absolute(program: &Path) -> PathBuf {
         .unwrap_or_else(|| program.to_owned())
 }
 
-fn load_profile(path: Option<&Path>) -> Option<LinuxSeccomp> {
-    let machine = seccomp::Machine::this();
-    match seccomp::load(path?, &machine, &defaults::CAPABILITIES) {
-        Ok(profile) => Some(profile),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, cause, "containers run without a seccomp profile");
-            None
-        }
+fn load_profiles(path: Option<&Path>, layout: &Layout) -> Profiles {
+    let (profiles, error) = Profiles::load(path, layout.profiles());
+    if let Some(error) = error {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "containers run without a seccomp profile");
     }
+    profiles
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -205,7 +201,7 @@ impl<I: ImageSource> RealNode<I> {
         );
         let watch = Watch::new(layout.exits(), spawner.reaper().clone());
         Ok(Self(Arc::new(Inner {
-            seccomp: load_profile(config.seccomp.as_deref()),
+            profiles: load_profiles(config.seccomp.as_deref(), &layout),
             layout,
             node: config.node_uid,
             facts: NodeFacts::of_this_node(&config.node_name),
@@ -248,7 +244,7 @@ impl<I: ImageSource> RealNode<I> {
     /// read: a warning was logged, and `doctor` shows it.
     #[must_use]
     pub fn has_seccomp(&self) -> bool {
-        self.0.seccomp.is_some()
+        self.0.profiles.usual()
     }
 
     fn cgroups(&self) -> &Cgroups {
