@@ -8,9 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
+use super::{inbox::Inbox, room::Room, tend::modes_of, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::Book,
@@ -26,8 +26,8 @@ use crate::{
     reconciler::{Context, Wake, Waker, plans},
     session::Link,
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
-        StatusView, Unclaimed,
+        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, PlanView, Pruned, PsRow,
+        PullView, Pulling, RepairView, Secrets, StatusView, Unclaimed,
     },
 };
 
@@ -43,6 +43,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) scheduler: Option<String>,
     pub(super) node_name: String,
     pub(super) since: Timestamp,
+    pub(super) room: Arc<Room>,
 }
 
 impl<N: Node> AgentDesk<N> {
@@ -198,7 +199,11 @@ impl<N: Node> AgentDesk<N> {
 
 impl<N: Node> Desk for AgentDesk<N> {
     async fn status(&self) -> Result<StatusView, DeskError> {
-        let live = self.live();
+        let images = self.room.taken().await;
+        let live = Live {
+            images,
+            ..self.live()
+        };
         Ok(self.book.read(|fold| view::status(fold, &live)))
     }
 
@@ -208,7 +213,11 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn describe(&self, instance: &str, secrets: Secrets) -> Result<DescribeView, DeskError> {
-        let live = self.live();
+        let pulls = self.room.pulls().await;
+        let live = Live {
+            pulls,
+            ..self.live()
+        };
         self.book.read(|fold| match view::find(fold, instance)? {
             Found::Live(record) => Ok(view::describe(fold, record, &live, secrets)),
             Found::Gone(id, _) => Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
@@ -343,6 +352,34 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn uncordon(&self) -> Result<Drained, DeskError> {
         self.cordon(false).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
+        let rows = self.room.rows().await;
+        rows.map_err(|source| DeskError::Failed {
+            tried: "the images could not be looked at".to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    async fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> Result<Pulling, DeskError> {
+        self.room.pull(image, progress).await
+    }
+
+    async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
+        let gone = self.room.prune(all).await;
+        let gone = gone.map_err(|source| DeskError::Failed {
+            tried: "not everything that nothing uses could be removed".to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(Pruned {
+            snapshots: gone.snapshots,
+            bytes: gone.tree_bytes.saturating_add(gone.blob_bytes),
+        })
     }
 
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {

@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod explain;
 mod help;
+mod images;
 mod lines;
 mod logs;
 mod node;
@@ -71,6 +72,8 @@ enum Command {
     Events(events::Args),
     /// Read the records themselves
     State(state::Args),
+    /// List, pull and prune images
+    Images(images::Args),
     /// Check whether this machine can be a node
     Doctor(doctor::Args),
     /// Check or print the settings
@@ -113,6 +116,7 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Explain(args) => explain::execute(&args),
         Command::Events(args) => events::execute(&args),
         Command::State(args) => state::execute(&args),
+        Command::Images(args) => images::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Config(args) => config::execute(&args),
         Command::Completion(args) => completion::execute(&args),
