@@ -121,6 +121,8 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         images.clone(),
     );
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
+    // Its execs ended with `work`, what they had started in containers didn't.
+    node.end_strays_of_all().await;
     Ok(Ground {
         ledger,
         opening,
@@ -175,7 +177,7 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     for name in ["journal", "pods", "snapshots", "exits", "logs"] {
         make_inside(&config.state_dir.join(name), "--state-dir")?;
     }
-    for name in ["runc", "p"] {
+    for name in ["runc", "p", "ns"] {
         make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
     Ok(())
@@ -240,6 +242,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         state_dir: config.state_dir.clone(),
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
+        node_name: config.node_name.clone(),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),
