@@ -122,13 +122,13 @@ fn of_container(
         (
             "Image error",
             container.image_error.clone().unwrap_or_default(),
-            (
-                "  Pull",
-                container
-                    .pull
-                    .as_ref()
-                    .map_or_else(String::new, PullView::words),
-            ),
+        ),
+        (
+            "Pull",
+            container
+                .pull
+                .as_ref()
+                .map_or_else(String::new, PullView::words),
         ),
         ("Environment", environment(view, &container.name)),
         ("Log", container.log.clone().unwrap_or_default()),

@@ -25,7 +25,7 @@ use super::{
 pub struct Stored {
     /// Its name, `sha256-<hex>`.
     pub snapshot: String,
-    /// The references that lead to it now.
+    /// The references that lead to it now: by tag or file, else by digest.
     pub names: Vec<String>,
     /// The digest that a registry has it by, the newest one.
     pub digest: Option<String>,
@@ -86,11 +86,16 @@ pub fn inventory(dir: &Path) -> io::Result<Inventory> {
     let stored = |(snapshot, path, record): (String, std::path::PathBuf, Record)| {
         let leads = |reference: &String| newest.get(reference).is_some_and(|(_, s)| *s == snapshot);
         let names = record.names.iter().map(|named| named.reference.clone());
+        let mut names: Vec<_> = names.filter(leads).collect();
+        // By its digest it is known anyway.
+        if names.iter().any(|name| !name.contains('@')) {
+            names.retain(|name| !name.contains('@'));
+        }
         let sizes = record.blobs.iter().map(|blob| {
             fs::metadata(layout::blob_path(&blobs, blob)).map_or(0, |metadata| metadata.len())
         });
         Stored {
-            names: names.filter(leads).collect(),
+            names,
             digest: record.digests.last().map(|d| d.as_str().to_owned()),
             bytes: record
                 .bytes

@@ -63,11 +63,11 @@ fn a_full_disk_is_cleared_from_the_longest_unused_on_until_it_is_low() {
     let in_use = BTreeSet::from([ready[0].snapshot.clone()]);
     let used = in_use.clone();
     let gone = ground
-        .run(images.reclaim(move || used.clone(), LONG_AGO, 65))
+        .run(images.reclaim(move || used.clone(), LONG_AGO, 75))
         .unwrap();
     assert_eq!(gone.snapshots, [ready[2].snapshot.clone()], "{gone:?}");
     assert!(gone.tree_bytes > 20 << 20, "{gone:?}");
-    assert!(images.fullness().unwrap().percent() <= 65);
+    assert!(images.fullness().unwrap().percent() <= 75);
     // Further down: then what was used last goes, too, and what is in use never does.
     let gone = ground
         .run(images.reclaim(move || in_use.clone(), LONG_AGO, 1))
@@ -154,8 +154,9 @@ fn what_lies_there_is_counted_once_and_by_its_newest_name() {
         .snapshots
         .iter()
         .find(|s| s.digest.as_deref() == Some(&digest));
-    assert_eq!(named(moved_on.unwrap()), Vec::<String>::new());
-    assert!(of(&other.snapshot).bytes > of(&newer.snapshot).bytes + (1 << 20));
+    let by_digest = registry.image(&format!("app@{digest}"));
+    assert_eq!(named(moved_on.unwrap()), [by_digest]);
+    assert!(of(&other.snapshot).bytes >= of(&newer.snapshot).bytes + (1 << 20));
     // busybox's layer is in all three, and lies there once.
     let each: u64 = found.snapshots.iter().map(|s| s.blob_bytes).sum();
     assert!(found.blob_bytes < each, "{} of {each}", found.blob_bytes);
