@@ -39,11 +39,14 @@ use crate::{
     image::reference::{Transport, TransportPolicy},
     intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
+    manifests::Manifests,
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
+    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
+    view::ManifestFault,
     wire::{Registration, Target, Tls},
 };
 
@@ -107,6 +110,7 @@ struct Agent {
     stop: Stop,
     api: JoinHandle<()>,
     session: Option<JoinHandle<()>>,
+    manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
 }
 
@@ -126,7 +130,8 @@ impl Agent {
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
-        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let bell = context.bell();
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -142,9 +147,11 @@ impl Agent {
         let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
+        let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
+            manifest_faults: faults,
             context: Arc::clone(&runtime),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
@@ -165,9 +172,13 @@ impl Agent {
             link,
             inbox,
             wounds,
-            waker,
+            waker.clone(),
             work,
         ));
+        let look = waker.clone();
+        let tell = move |uid| look.wake(Wake::Look(uid));
+        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
+        tokio::spawn(prober.run(stop.work.clone()));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -177,6 +188,7 @@ impl Agent {
             stop,
             api,
             session,
+            manifests,
             reconciler,
         })
     }
@@ -186,6 +198,7 @@ impl Agent {
     async fn end(self) -> Result<(), AgentError> {
         self.stop.intake.cancel();
         ended("the local API", self.api).await;
+        ended("the manifests", self.manifests).await;
         if ground::node_is_stopping(&self.ground).await {
             record(&self.book, Event::NodeStopping {});
         }
@@ -209,10 +222,6 @@ impl Agent {
 fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
-    }
-    if config.manifests_dir.is_dir() {
-        let dir = config.manifests_dir.display();
-        tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
 }
 
@@ -315,6 +324,20 @@ fn tls(config: &Config) -> Option<Tls> {
         identity,
         domain: None,
     })
+}
+
+/// Runs what has a file in the manifests directory.
+fn start_manifests(
+    config: &Config,
+    book: &Ledger,
+    intake: &Arc<Intake<Ledger>>,
+    waker: &Waker,
+    stop: &Stop,
+) -> (JoinHandle<()>, watch::Receiver<Vec<ManifestFault>>) {
+    let (dir, waker) = (config.manifests_dir.clone(), waker.clone());
+    let woken = Arc::new(move |uid| waker.wake(Wake::Instructed(uid)));
+    let (manifests, faults) = Manifests::new(dir, book.clone(), Arc::clone(intake), woken);
+    (tokio::spawn(manifests.run(stop.intake.clone())), faults)
 }
 
 fn start_session(

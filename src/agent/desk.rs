@@ -26,8 +26,8 @@ use crate::{
     reconciler::{Context, Wake, Waker, plans},
     session::Link,
     view::{
-        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, PlanView, Pruned, PsRow,
-        PullView, Pulling, RepairView, Secrets, StatusView, Unclaimed,
+        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, ManifestFault, PlanView,
+        Pruned, PsRow, PullView, Pulling, RepairView, Secrets, StatusView, Unclaimed,
     },
 };
 
@@ -41,6 +41,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) wounds: Arc<Wounds>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
+    pub(super) manifest_faults: watch::Receiver<Vec<ManifestFault>>,
     pub(super) node_name: String,
     pub(super) since: Timestamp,
     pub(super) room: Arc<Room>,
@@ -59,6 +60,7 @@ impl<N: Node> AgentDesk<N> {
             durable_seq: self.book.durable_seq(),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
+            manifest_faults: self.manifest_faults.borrow().clone(),
             notes: self.notes(),
             modes: self.modes(),
             ..Live::default()
@@ -199,11 +201,8 @@ impl<N: Node> AgentDesk<N> {
 
 impl<N: Node> Desk for AgentDesk<N> {
     async fn status(&self) -> Result<StatusView, DeskError> {
-        let images = self.room.taken().await;
-        let live = Live {
-            images,
-            ..self.live()
-        };
+        let mut live = self.live();
+        live.images = self.room.taken().await;
         Ok(self.book.read(|fold| view::status(fold, &live)))
     }
 
@@ -213,11 +212,8 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn describe(&self, instance: &str, secrets: Secrets) -> Result<DescribeView, DeskError> {
-        let pulls = self.room.pulls().await;
-        let live = Live {
-            pulls,
-            ..self.live()
-        };
+        let mut live = self.live();
+        live.pulls = self.room.pulls().await;
         self.book.read(|fold| match view::find(fold, instance)? {
             Found::Live(record) => Ok(view::describe(fold, record, &live, secrets)),
             Found::Gone(id, _) => Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
@@ -355,11 +351,7 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
-        let rows = self.room.rows().await;
-        rows.map_err(|source| DeskError::Failed {
-            tried: "the images could not be looked at".to_owned(),
-            source: Box::new(source),
-        })
+        self.room.rows().await
     }
 
     async fn pull_image(
@@ -371,15 +363,7 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
-        let gone = self.room.prune(all).await;
-        let gone = gone.map_err(|source| DeskError::Failed {
-            tried: "not everything that nothing uses could be removed".to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(Pruned {
-            snapshots: gone.snapshots,
-            bytes: gone.tree_bytes.saturating_add(gone.blob_bytes),
-        })
+        self.room.prune(all).await
     }
 
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {

@@ -22,7 +22,7 @@ use crate::{
     ledger::Ledger,
     model::{ids::Source, spec::PullPolicy, state::Reason},
     node::ImageWish,
-    view::{self, ImageRow, ImagesUse, PullView, Pulling},
+    view::{self, ImageRow, ImagesUse, Pruned, PullView, Pulling},
 };
 
 /// How often the filesystem is asked how full it is: one system call.
@@ -97,14 +97,26 @@ impl Room {
     }
 
     /// Removes what nothing uses: what was used lately stays, unless `all`.
-    pub(super) async fn prune(&self, all: bool) -> Result<Collected, ImageError> {
+    pub(super) async fn prune(&self, all: bool) -> Result<Pruned, DeskError> {
         let min_age = if all { Duration::ZERO } else { self.min_age };
-        self.images.collect(self.in_use(), min_age).await
+        let gone = self.images.collect(self.in_use(), min_age).await;
+        let gone = gone.map_err(|source| DeskError::Failed {
+            tried: "not everything that nothing uses could be removed".to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(Pruned {
+            snapshots: gone.snapshots,
+            bytes: gone.tree_bytes.saturating_add(gone.blob_bytes),
+        })
     }
 
     /// Every image with whom it is for.
-    pub(super) async fn rows(&self) -> io::Result<Vec<ImageRow>> {
-        let inventory = self.inventory().await?;
+    pub(super) async fn rows(&self) -> Result<Vec<ImageRow>, DeskError> {
+        let inventory = self.inventory().await;
+        let inventory = inventory.map_err(|source| DeskError::Failed {
+            tried: "the images could not be looked at".to_owned(),
+            source: Box::new(source),
+        })?;
         let named = |image: &str| self.images.named(image);
         Ok(self.book.read(|fold| view::images(&inventory, fold, named)))
     }

@@ -61,7 +61,15 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
             },
         ),
         ("Images", images(view)),
-        ("Manifests", lines(view.manifest_faults.clone())),
+        (
+            "Manifests",
+            lines(
+                view.manifest_faults
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
+        ),
         (
             "Refused",
             lines(

@@ -27,8 +27,10 @@ pub use self::{
     plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
     repair::{DoubtedView, RepairView, repair},
-    secrets::hide_secrets,
-    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    secrets::{hide_secrets, shown_spec},
+    status::{
+        Counts, LinkState, LinkView, Live, ManifestFault, SeqView, StatusView, Unclaimed, status,
+    },
 };
 
 /// What a secret is shown as.
