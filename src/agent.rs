@@ -5,6 +5,7 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
+mod execs;
 pub(crate) mod ground;
 mod history;
 mod hold;
@@ -41,6 +42,7 @@ use crate::{
     model::{ids::Uid, line::Event},
     node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
+    runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
 };
@@ -106,6 +108,8 @@ struct Agent {
     api: JoinHandle<()>,
     session: Option<JoinHandle<()>>,
     reconciler: JoinHandle<()>,
+    // Puts logs aside until it is dropped.
+    _rotation: Rotation,
 }
 
 /// Ends the loops, in this order.
@@ -143,6 +147,7 @@ impl Agent {
             book: book.clone(),
             intake,
             context: Arc::clone(&runtime),
+            execs: ground.node.execs(),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -163,6 +168,8 @@ impl Agent {
             waker,
             work,
         ));
+        let rotation = ground.node.rotate_logs(log_limits(config));
+        let rotation = rotation.map_err(|e| AgentError::Node(e.into()))?;
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -173,6 +180,7 @@ impl Agent {
             api,
             session,
             reconciler,
+            _rotation: rotation,
         })
     }
 
@@ -208,6 +216,14 @@ fn say_what_is_not_there_yet(config: &Config) {
     if config.manifests_dir.is_dir() {
         let dir = config.manifests_dir.display();
         tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
+    }
+}
+
+/// How much of each log is kept.
+fn log_limits(config: &Config) -> LogLimits {
+    LogLimits {
+        size: config.logs.max_size,
+        files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Deadlines, Images, Journal, Programs, Restore, Tls};
+pub use parts::{Deadlines, Images, Journal, Logs, Programs, Restore, Tls};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
 use toml::{Table, Value};
@@ -68,6 +68,8 @@ pub struct Config {
     pub restore: Restore,
     /// How much of the journal is kept.
     pub journal: Journal,
+    /// How much of what containers write is kept.
+    pub logs: Logs,
     /// Where images come from.
     pub images: Images,
     /// Keys for `https://`.
@@ -92,6 +94,7 @@ impl Default for Config {
             deadlines: Deadlines::default(),
             restore: Restore::default(),
             journal: Journal::default(),
+            logs: Logs::default(),
             images: Images::default(),
             tls: Tls::default(),
         }
@@ -284,6 +287,12 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
     }
     if !(64 * 1024..=4 * 1024 * 1024).contains(&config.journal.segment) {
         faults.push("journal.segment must be between 64KiB and 4MiB".to_owned());
+    }
+    if config.logs.max_size < 64 * 1024 {
+        faults.push("logs.max_size must be at least 64KiB".to_owned());
+    }
+    if config.logs.max_files < 2 {
+        faults.push("logs.max_files must be at least 2".to_owned());
     }
     if config.state_dir == config.run_dir {
         faults.push("state_dir and run_dir must not be the same directory".to_owned());

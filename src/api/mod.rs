@@ -5,6 +5,7 @@
 //! here: a decision; the desk answers with views, and its refusals are passed on as they are.
 
 mod client;
+mod exec;
 mod server;
 mod socket;
 
@@ -14,11 +15,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     client::{Client, ClientError},
+    exec::{Inputs, Running},
     server::serve,
     socket::{Socket, SocketError, bind},
 };
 use crate::{
     model::{definition::Warning, state::Reason},
+    runtime::exec::{Session, Terminal},
     view::{DescribeView, FindError, PlanView, PsRow, RepairView, Secrets, StatusView},
 };
 
@@ -108,6 +111,9 @@ pub enum DeskError {
         /// Why, in a sentence, with the mend where there is one.
         message: String,
     },
+    /// It can't be done as things are.
+    #[error("{0}")]
+    Unfit(String),
     /// The daemon is starting or ending: ask again.
     #[error("riklet is {0}: try again")]
     Busy(&'static str),
@@ -119,6 +125,19 @@ pub enum DeskError {
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// A command that is to be run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecAsk {
+    /// The instance that is meant (see [`find`](crate::view::find)).
+    pub instance: String,
+    /// The container's name; none where there is only one.
+    pub container: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Its terminal, if it is to have one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What the agent does for the command line. A command returns once what it asks for is durable.
@@ -160,6 +179,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// What a damaged journal left open; with `accept`, what is known of it holds from now on.
     fn repair(&self, accept: bool) -> impl Future<Output = Result<RepairView, DeskError>> + Send;
+
+    /// Runs a command in a container. It ends when its session is dropped.
+    fn exec(&self, ask: ExecAsk) -> impl Future<Output = Result<Session, DeskError>> + Send;
 }
 
 #[cfg(test)]

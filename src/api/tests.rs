@@ -73,6 +73,10 @@ impl Desk for Notes {
         Err(DeskError::Busy("starting"))
     }
 
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        Err(DeskError::Unfit(format!("{} runs nothing", ask.instance)))
+    }
+
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {
         self.note(format!("repair {accept}"));
         Ok(RepairView::default())

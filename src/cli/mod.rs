@@ -16,6 +16,7 @@ mod doctor;
 mod drain;
 mod error;
 mod events;
+mod exec;
 mod explain;
 mod help;
 mod lines;
@@ -57,6 +58,8 @@ enum Command {
     Delete(delete::Args),
     /// Print what a container wrote
     Logs(logs::Args),
+    /// Run a command in a container
+    Exec(exec::Args),
     /// Show the node, its link and what is degraded
     Status(status::Args),
     /// Stop every instance until `uncordon`, also across a reboot
@@ -106,6 +109,7 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Apply(args) => apply::execute(&args),
         Command::Delete(args) => delete::execute(&args),
         Command::Logs(args) => logs::execute(&args),
+        Command::Exec(args) => exec::execute(&args),
         Command::Status(args) => status::execute(&args),
         Command::Drain(args) => drain::execute(&args, drain::Direction::Drain),
         Command::Uncordon(args) => drain::execute(&args, drain::Direction::Uncordon),

@@ -22,6 +22,8 @@ pub enum Kind {
     Duration,
     /// `64KiB`, `4MiB`, `1GiB`, or a number of bytes; kept as that number.
     Size,
+    /// A whole number.
+    Count,
     /// Several texts; separated by commas where they come from a variable.
     Texts,
 }
@@ -64,6 +66,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("journal.history_age", Kind::Duration),
     setting("journal.history_size", Kind::Size),
     setting("journal.history_always", Kind::Size),
+    setting("logs.max_size", Kind::Size),
+    setting("logs.max_files", Kind::Count),
     setting("images.policy", Kind::Path),
     setting("images.registries_conf", Kind::Path),
     setting("images.authfile", Kind::Path),
@@ -244,6 +248,7 @@ fn read(kind: Kind, text: &str) -> Result<Value, &'static str> {
             .map(|item| Value::String(item.to_owned()))
             .collect::<Vec<Value>>()
             .into(),
+        Kind::Count => text.parse().map(Value::Integer).map_err(|_| COUNT_FORM)?,
         _ => Value::String(text.to_owned()),
     };
     checked(kind, value)
@@ -267,10 +272,15 @@ fn checked(kind: Kind, value: Value) -> Result<Value, &'static str> {
         (Kind::Size, Value::String(text)) => bytes(text).map(Value::Integer).ok_or(SIZE_FORM),
         (Kind::Size, Value::Integer(bytes)) if *bytes >= 0 => Ok(value),
         (Kind::Size, _) => Err(SIZE_FORM),
+        (Kind::Count, Value::Integer(count)) if (0..=MOST).contains(count) => Ok(value),
+        (Kind::Count, _) => Err(COUNT_FORM),
         (Kind::Duration, Value::String(text)) if positive(text) => Ok(value),
         (Kind::Duration, _) => Err("a duration above zero, like \"30s\" or \"10m\""),
     }
 }
+
+const COUNT_FORM: &str = "a whole number of at most 1000000";
+const MOST: i64 = 1_000_000;
 
 const SIZE_FORM: &str = "a size like \"64KiB\" or \"4MiB\"";
 

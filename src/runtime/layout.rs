@@ -9,7 +9,7 @@
 //! <state>/pods/<uid>/host-network     there if the sandbox is the host's network
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
-//! <state>/logs/<uid>/<n>-<attempt>.log
+//! <state>/logs/<uid>/<n>-<attempt>.log     what it writes now; rotated parts are .log.1, .log.2 …
 //! <run>/runc/<container id>/          runc's own state (runc --root <run>/runc)
 //! <run>/p/<container id>/             conmon: sync file, pidfiles, second exit file, oom mark
 //! cgroups: work/<call>  monitors/<container id>  pods/<uid>/<n>-<attempt>
@@ -17,7 +17,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::ids::{ContainerId, Uid};
+use crate::model::ids::{Attempt, ContainerId, Position, Uid};
 
 /// The names below one state directory and one run directory.
 #[derive(Debug, Clone)]
@@ -36,6 +36,36 @@ pub fn attempt_name(id: &ContainerId) -> String {
 #[must_use]
 pub fn parse_attempt(uid: &Uid, name: &str) -> Option<ContainerId> {
     format!("{uid}-{name}").parse().ok()
+}
+
+/// Which part of an attempt's log a file is, in the order in which they were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogPart {
+    /// Put aside as the so-manieth, from 1.
+    Rotated(u64),
+    /// What a monitor is just opening; it becomes the live one by a rename.
+    Opening,
+    /// What is being written.
+    Live,
+}
+
+/// What a file in a directory of logs is, by its name; none if it isn't a container's log.
+#[must_use]
+pub fn parse_log(name: &str) -> Option<(Position, Attempt, LogPart)> {
+    let (of, rest) = name.split_once(".log")?;
+    let (n, attempt) = of.split_once('-')?;
+    let part = match rest {
+        "" => LogPart::Live,
+        ".tmp" => LogPart::Opening,
+        rest => LogPart::Rotated(rest.strip_prefix('.')?.parse().ok()?),
+    };
+    // Other spellings of a number are other names.
+    let (n, attempt) = (n.parse().ok()?, attempt.parse().ok()?);
+    let spelled = match part {
+        LogPart::Rotated(k) => format!("{n}-{attempt}.log.{k}"),
+        _ => format!("{n}-{attempt}.log{rest}"),
+    };
+    (spelled == name).then_some((n, attempt, part))
 }
 
 /// The network namespace of an incarnation, `rk-<uid>`.
@@ -137,6 +167,13 @@ impl Layout {
     #[must_use]
     pub fn log_file(&self, id: &ContainerId) -> PathBuf {
         self.logs(&id.uid).join(format!("{}.log", attempt_name(id)))
+    }
+
+    /// A part of a container's log that was put aside.
+    #[must_use]
+    pub fn rotated_log(&self, id: &ContainerId, part: u64) -> PathBuf {
+        let name = format!("{}.log.{part}", attempt_name(id));
+        self.logs(&id.uid).join(name)
     }
 
     /// What runc gets as `--root`.
