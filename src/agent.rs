@@ -37,13 +37,16 @@ use crate::{
     config::Config,
     error_chain::one_line,
     image::reference::{Transport, TransportPolicy},
-    intake::Intake,
+    intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
+    manifests::Manifests,
+    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
+    view::ManifestFault,
     wire::{Registration, Target, Tls},
 };
 
@@ -107,6 +110,7 @@ struct Agent {
     stop: Stop,
     api: JoinHandle<()>,
     session: Option<JoinHandle<()>>,
+    manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
     // Puts logs aside until it is dropped.
     _rotation: Rotation,
@@ -126,7 +130,7 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
+        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
@@ -143,9 +147,11 @@ impl Agent {
         let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
+        let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
+            manifest_faults: faults,
             context: Arc::clone(&runtime),
             execs: ground.node.execs(),
             waker: waker.clone(),
@@ -179,6 +185,7 @@ impl Agent {
             stop,
             api,
             session,
+            manifests,
             reconciler,
             _rotation: rotation,
         })
@@ -189,6 +196,7 @@ impl Agent {
     async fn end(self) -> Result<(), AgentError> {
         self.stop.intake.cancel();
         ended("the local API", self.api).await;
+        ended("the manifests", self.manifests).await;
         if ground::node_is_stopping(&self.ground).await {
             record(&self.book, Event::NodeStopping {});
         }
@@ -212,10 +220,6 @@ impl Agent {
 fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
-    }
-    if config.manifests_dir.is_dir() {
-        let dir = config.manifests_dir.display();
-        tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
     }
 }
 
@@ -275,6 +279,25 @@ fn transports(config: &Config) -> TransportPolicy {
     }
 }
 
+/// What instructions are judged by.
+fn rules(config: &Config) -> Rules {
+    let kept = [&config.state_dir, &config.run_dir];
+    // By every name that they have.
+    let own = kept
+        .into_iter()
+        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
+    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
+        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
+        memory: memory.saturating_sub(config.admission.reserved_memory),
+    });
+    Rules {
+        transports: transports(config),
+        security: config.security.clone(),
+        capacity: capacity.unwrap_or_default(),
+        own_dirs: own.flatten().collect(),
+    }
+}
+
 /// A new incarnation's name. Where the kernel has no randomness nothing else works either.
 fn draw_uid() -> Uid {
     let mut bytes = [0; 8];
@@ -307,6 +330,20 @@ fn tls(config: &Config) -> Option<Tls> {
         identity,
         domain: None,
     })
+}
+
+/// Runs what has a file in the manifests directory.
+fn start_manifests(
+    config: &Config,
+    book: &Ledger,
+    intake: &Arc<Intake<Ledger>>,
+    waker: &Waker,
+    stop: &Stop,
+) -> (JoinHandle<()>, watch::Receiver<Vec<ManifestFault>>) {
+    let (dir, waker) = (config.manifests_dir.clone(), waker.clone());
+    let woken = Arc::new(move |uid| waker.wake(Wake::Instructed(uid)));
+    let (manifests, faults) = Manifests::new(dir, book.clone(), Arc::clone(intake), woken);
+    (tokio::spawn(manifests.run(stop.intake.clone())), faults)
 }
 
 fn start_session(

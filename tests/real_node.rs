@@ -470,6 +470,7 @@ async fn after_a_reboot_the_exit_that_reached_the_disk_is_still_told() {
     let layout = world.node.layout();
     for id in [&ended_id, &lost_id] {
         riklet::runtime::bundle::overlay::unmount_layer(&layout.bundle(id)).unwrap();
+        riklet::network::pins::remove_all(&layout.namespaces(&id.uid)).unwrap();
         let _ = fs::remove_file(layout.exit_file(&lost_id));
     }
     fs::remove_dir_all(layout.run()).unwrap();

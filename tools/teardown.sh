@@ -106,5 +106,5 @@ for uid in $(uids); do
 done
 
 # The runtime's and the monitors' state; nothing of it is worth keeping without its processes.
-rm -rf "$run/runc" "$run/p"
+rm -rf "$run/runc" "$run/p" "$run/ns"
 exit $failed

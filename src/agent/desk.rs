@@ -27,8 +27,8 @@ use crate::{
     runtime::exec::{Execs, Session},
     session::Link,
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
-        StatusView, Unclaimed,
+        self, DescribeView, Found, LinkState, LinkView, Live, ManifestFault, PlanView, PsRow,
+        RepairView, Secrets, StatusView, Unclaimed,
     },
 };
 
@@ -43,6 +43,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) wounds: Arc<Wounds>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
+    pub(super) manifest_faults: watch::Receiver<Vec<ManifestFault>>,
     pub(super) node_name: String,
     pub(super) since: Timestamp,
 }
@@ -60,6 +61,7 @@ impl<N: Node> AgentDesk<N> {
             durable_seq: self.book.durable_seq(),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
+            manifest_faults: self.manifest_faults.borrow().clone(),
             notes: self.notes(),
             modes: self.modes(),
             ..Live::default()

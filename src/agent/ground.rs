@@ -171,7 +171,7 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     for name in ["journal", "pods", "snapshots", "exits", "logs"] {
         make_inside(&config.state_dir.join(name), "--state-dir")?;
     }
-    for name in ["runc", "p"] {
+    for name in ["runc", "p", "ns"] {
         make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
     Ok(())
@@ -236,6 +236,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         state_dir: config.state_dir.clone(),
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
+        node_name: config.node_name.clone(),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),
@@ -259,6 +260,7 @@ fn images_config(config: &Config) -> ImagesConfig {
             policy: config.images.policy.clone(),
             registries_conf: config.images.registries_conf.clone(),
             authfile: config.images.authfile.clone(),
+            certs_dir: config.images.certs_dir.clone(),
             insecure_registries: config.images.insecure_registries.iter().cloned().collect(),
         },
         ..ImagesConfig::new(config.state_dir.join("snapshots"))

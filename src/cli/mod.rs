@@ -19,6 +19,7 @@ mod events;
 mod exec;
 mod explain;
 mod help;
+mod leaks;
 mod lines;
 mod logs;
 mod node;
@@ -70,6 +71,8 @@ enum Command {
     Plan(plan::Args),
     /// Tell why an instance is as it is
     Explain(explain::Args),
+    /// Show what is on the node and shouldn't be
+    Leaks(leaks::Args),
     /// Print what happened, as it happened
     Events(events::Args),
     /// Read the records themselves
@@ -115,6 +118,7 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Uncordon(args) => drain::execute(&args, drain::Direction::Uncordon),
         Command::Plan(args) => plan::execute(&args),
         Command::Explain(args) => explain::execute(&args),
+        Command::Leaks(args) => leaks::execute(&args),
         Command::Events(args) => events::execute(&args),
         Command::State(args) => state::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),

@@ -60,7 +60,15 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
                 _ => lines(view.degraded.iter().flat_map(degraded).collect()),
             },
         ),
-        ("Manifests", lines(view.manifest_faults.clone())),
+        (
+            "Manifests",
+            lines(
+                view.manifest_faults
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
+        ),
         (
             "Refused",
             lines(

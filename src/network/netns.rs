@@ -27,15 +27,14 @@ use nix::{
     sched::{CloneFlags, unshare},
     sys::{
         socket::{AddressFamily, SockFlag, SockType, socket},
-        statfs::{FsType, statfs},
+        statfs::statfs,
     },
 };
 
+use super::pins::NSFS;
+
 /// Where names of network namespaces are, by convention of iproute2.
 pub const DIRECTORY: &str = "/run/netns";
-
-/// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
-const NSFS: FsType = FsType(0x6e73_6673);
 
 /// Why a network namespace could not be made or removed.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,14 @@
 //!
 //! ```text
 //! <state>/pods/<uid>/                 the sandbox; it is the mark that netns rk-<uid> is ours
-//! <state>/pods/<uid>/host-network     there if the sandbox is the host's network
+//! <state>/pods/<uid>/sandbox.json     what the sandbox was made of, in which boot, how far
+//! <state>/pods/<uid>/volumes/<i>      a volume, by its position in the definition
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
 //! <state>/logs/<uid>/<n>-<attempt>.log     what it writes now; rotated parts are .log.1, .log.2 …
+//! <run>/ns/<uid>/{ipc,uts}            the sandbox's IPC and UTS namespaces (bind mounts)
+//! <run>/ns/<uid>/shm                  the sandbox's /dev/shm (tmpfs)
+//! <run>/cni/<network>/                the addresses that the node's own network has given away
 //! <run>/runc/<container id>/          runc's own state (runc --root <run>/runc)
 //! <run>/p/<container id>/             conmon: sync file, pidfiles, second exit file, oom mark
 //! cgroups: work/<call>  monitors/<container id>  pods/<uid>/<n>-<attempt>
@@ -127,10 +131,65 @@ impl Layout {
         self.pods().join(uid.as_str())
     }
 
-    /// There if the sandbox is the host's network.
+    /// What a sandbox was made of, in which boot, and how far.
     #[must_use]
-    pub fn host_network_mark(&self, uid: &Uid) -> PathBuf {
-        self.pod(uid).join("host-network")
+    pub fn sandbox_file(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("sandbox.json")
+    }
+
+    /// All sandboxes' namespaces and shared memory; the network's are in `/run/netns`.
+    #[must_use]
+    pub fn all_namespaces(&self) -> PathBuf {
+        self.run.join("ns")
+    }
+
+    /// A sandbox's namespaces and shared memory.
+    #[must_use]
+    pub fn namespaces(&self, uid: &Uid) -> PathBuf {
+        self.all_namespaces().join(uid.as_str())
+    }
+
+    /// The IPC namespace that a sandbox's containers join; not made where they share the node's.
+    #[must_use]
+    pub fn ipc_namespace(&self, uid: &Uid) -> PathBuf {
+        self.namespaces(uid).join("ipc")
+    }
+
+    /// The UTS namespace that a sandbox's containers join; its hostname is set.
+    #[must_use]
+    pub fn uts_namespace(&self, uid: &Uid) -> PathBuf {
+        self.namespaces(uid).join("uts")
+    }
+
+    /// The `/dev/shm` of a sandbox's containers, a tmpfs; not made where they share the node's
+    /// IPC: then it is the node's own.
+    #[must_use]
+    pub fn shm(&self, uid: &Uid) -> PathBuf {
+        self.namespaces(uid).join("shm")
+    }
+
+    /// Where host-local keeps the addresses of the node's own network: gone with a reboot.
+    #[must_use]
+    pub fn addresses(&self) -> PathBuf {
+        self.run.join("cni")
+    }
+
+    /// The network that riklet made up itself.
+    #[must_use]
+    pub fn own_network(&self) -> PathBuf {
+        self.state.join("network").join("riklet.conflist")
+    }
+
+    /// Where the node's own seccomp profiles lie, for definitions that name one.
+    #[must_use]
+    pub fn profiles(&self) -> PathBuf {
+        self.state.join("seccomp")
+    }
+
+    /// An incarnation's volumes.
+    #[must_use]
+    pub fn volumes(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("volumes")
     }
 
     /// A container's bundle.

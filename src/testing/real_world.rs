@@ -16,7 +16,7 @@ use oci_spec::image::ImageConfiguration;
 use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::netns,
+    network::{netns, pins},
     node::{Failure, FailureKind, ImageWish, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
@@ -27,6 +27,7 @@ use crate::{
         real_node::{Deadlines, ImageSource, Programs, RealNode, RealNodeConfig},
         reaper::Reaper,
         runc_state::{self, RuncState},
+        tree,
     },
 };
 
@@ -129,6 +130,7 @@ impl RealWorld {
             state_dir: dir.join("state"),
             run_dir: dir.join("run"),
             node_uid,
+            node_name: "real-node".to_owned(),
             programs: Programs::default(),
             deadlines: Deadlines::default(),
             seccomp: Some(DISTRIBUTION_PROFILE.into()),
@@ -181,12 +183,13 @@ impl Drop for RealWorld {
                 .and_then(|n| n.to_str()?.parse::<Uid>().ok());
             if let Some(uid) = uid {
                 let _ = netns::delete(&netns_name(&uid));
+                let _ = pins::remove_all(&layout.namespaces(&uid));
             }
         }
         while self.cgroups.remove("").is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = tree::unmount_below(&self.dir).and_then(|()| tree::remove(&self.dir));
     }
 }
 

@@ -26,7 +26,9 @@ pub use self::{
     ps::{ContainerRow, PsRow, ps, row},
     repair::{DoubtedView, RepairView, repair},
     secrets::hide_secrets,
-    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    status::{
+        Counts, LinkState, LinkView, Live, ManifestFault, SeqView, StatusView, Unclaimed, status,
+    },
 };
 
 /// What a secret is shown as.

@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Below these there is somebody else's affair: an image's or a container's own files, and the
-/// runtime's records (those are tests/adoption.rs').
-const NOT_OURS: [&str; 6] = ["rootfs", "upper", "work", "runc", "merged", "said"];
+/// runtime's records (those are tests/adoption.rs'); `ns` holds namespaces, not files.
+const NOT_OURS: [&str; 7] = ["rootfs", "upper", "work", "runc", "merged", "said", "ns"];
 
 /// Every plain file of state dir and run dir, by its class.
 fn files(world: &World) -> Vec<(String, PathBuf)> {

@@ -35,7 +35,7 @@ pub fn left(dir: &Path, state: &Path, run: &Path, daemon: Option<i32>) -> Vec<St
     for empty in ["pods", "exits"] {
         left.extend(files_below(&state.join(empty)));
     }
-    for empty in ["runc", "p"] {
+    for empty in ["runc", "p", "ns"] {
         left.extend(files_below(&run.join(empty)));
     }
     left

@@ -62,6 +62,9 @@ pub struct ImageRecord {
     /// Why the last try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The same in a word, if not [`Reason::ImagePullBackOff`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// A container's end that was asked for.

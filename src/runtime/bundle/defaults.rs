@@ -16,10 +16,6 @@ use oci_spec::runtime::{
 /// The most processes and threads a container may have.
 pub const PIDS_LIMIT: i64 = 2048;
 
-/// Where the kernel's killer looks first when the node runs out of memory: at containers, before
-/// the node's own services (0) and long before the daemon (-999).
-pub const OOM_SCORE_ADJ: i32 = 200;
-
 /// What PATH is where neither image nor definition says.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -65,11 +61,11 @@ const READONLY: [&str; 6] = [
     "/proc/sysrq-trigger",
 ];
 
-/// Capabilities of a process of user `uid`: the 11 at most, and for another user than root none
+/// Capabilities of a process of user `uid`: `most` at most, and for another user than root none
 /// that act; never ambient or inheritable ones.
 #[must_use]
-pub fn capabilities(uid: u32) -> LinuxCapabilities {
-    let all: Capabilities = CAPABILITIES.into_iter().collect();
+pub fn capabilities(uid: u32, most: &[Capability]) -> LinuxCapabilities {
+    let all: Capabilities = most.iter().copied().collect();
     let acting = if uid == 0 {
         all.clone()
     } else {
@@ -100,11 +96,11 @@ pub fn rlimits(most: Option<u64>) -> Vec<PosixRlimit> {
 }
 
 /// No device but those that every runtime makes (null, zero, full, random, urandom, tty, pts):
-/// the first rule denies all, runc appends its own.
+/// the first rule denies all, runc appends its own. `every`: all devices.
 #[must_use]
-pub fn resources() -> LinuxResources {
+pub fn resources(every: bool) -> LinuxResources {
     let mut none = LinuxDeviceCgroup::default();
-    none.set_allow(false)
+    none.set_allow(every)
         .set_typ(None)
         .set_major(None)
         .set_minor(None)
@@ -116,32 +112,44 @@ pub fn resources() -> LinuxResources {
     resources
 }
 
-/// Own namespaces of every kind but user and time; the network's is joined by path, or is the
-/// host's.
+/// Namespaces that are joined by path; none of them: the node's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// The network's.
+    pub net: Option<PathBuf>,
+    /// System V IPC, POSIX queues, and with it the shared memory at [`Joined::shm`].
+    pub ipc: Option<PathBuf>,
+    /// Hostname and domain name.
+    pub uts: Option<PathBuf>,
+    /// What lies at `/dev/shm`: a tmpfs of the sandbox.
+    pub shm: Option<PathBuf>,
+}
+
+/// The sandbox's network, IPC and UTS namespaces, and own ones of every other kind but user and
+/// time.
 #[must_use]
-pub fn namespaces(netns: Option<&Path>) -> Vec<LinuxNamespace> {
+pub fn namespaces(joined: &Joined) -> Vec<LinuxNamespace> {
     let namespace = |typ, path: Option<PathBuf>| {
         let mut namespace = LinuxNamespace::default();
         namespace.set_typ(typ).set_path(path);
         namespace
     };
-    let mut all: Vec<_> = [
+    let own = [
         LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Uts,
         LinuxNamespaceType::Mount,
         LinuxNamespaceType::Cgroup,
-    ]
-    .into_iter()
-    .map(|typ| namespace(typ, None))
-    .collect();
-    if let Some(path) = netns {
-        all.push(namespace(
-            LinuxNamespaceType::Network,
-            Some(path.to_owned()),
-        ));
-    }
-    all
+    ];
+    let shared = [
+        (LinuxNamespaceType::Ipc, &joined.ipc),
+        (LinuxNamespaceType::Uts, &joined.uts),
+        (LinuxNamespaceType::Network, &joined.net),
+    ];
+    let shared = shared
+        .into_iter()
+        .filter(|(_, path)| path.is_some())
+        .map(|(typ, path)| namespace(typ, path.clone()));
+    let own = own.into_iter().map(|typ| namespace(typ, None));
+    own.chain(shared).collect()
 }
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -154,9 +162,9 @@ fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     mount
 }
 
-/// The kernel's file systems that a program expects.
+/// The kernel's file systems that a program expects; `shm` is what lies at `/dev/shm`.
 #[must_use]
-pub fn mounts() -> Vec<Mount> {
+pub fn mounts(shm: &Path) -> Vec<Mount> {
     let ro = ["nosuid", "noexec", "nodev", "ro"];
     vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -179,12 +187,7 @@ pub fn mounts() -> Vec<Mount> {
                 "gid=5",
             ],
         ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-        ),
+        shared_memory(shm),
         mount(
             "/dev/mqueue",
             "mqueue",
@@ -201,10 +204,36 @@ pub fn mounts() -> Vec<Mount> {
     ]
 }
 
+/// The kernel's files to write too, for a container that is privileged.
+pub fn make_writable(mounts: &mut [Mount]) {
+    for mount in mounts
+        .iter_mut()
+        .filter(|m| m.destination().starts_with("/sys"))
+    {
+        if let Some(options) = mount.options_mut() {
+            options.retain(|option| option != "ro");
+        }
+    }
+}
+
+/// The memory that a sandbox's containers share, or the node's.
+fn shared_memory(shm: &Path) -> Mount {
+    let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
+    let mut mount = mount("/dev/shm", "bind", "", &options);
+    mount.set_source(Some(shm.to_owned()));
+    mount
+}
+
 /// A file of the host, seen at `target`.
 #[must_use]
 pub fn bind_file(source: &Path, target: &str) -> Mount {
-    let mut mount = mount(target, "bind", "", &["bind", "rprivate", "nosuid", "nodev"]);
+    bind(source, target, &["bind", "rprivate", "nosuid", "nodev"])
+}
+
+/// Something of the host, seen at `target`.
+#[must_use]
+pub fn bind(source: &Path, target: &str, options: &[&str]) -> Mount {
+    let mut mount = mount(target, "bind", "", options);
     mount.set_source(Some(source.to_owned()));
     mount
 }

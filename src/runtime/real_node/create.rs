@@ -1,21 +1,20 @@
-//! Making: the sandbox, the container, its start.
+//! Making: the container, its start.
 
-use std::{fs, io};
+use std::net::IpAddr;
 
 use super::{ImageSource, RealNode, failure};
 use crate::{
     model::{
-        ids::{ContainerId, Uid},
+        ids::ContainerId,
         line::{Intent, ProcessId},
         observed::Status,
         spec::WorkloadSpec,
     },
-    network::netns,
     node::{CreateRequest, CreatedContainer, Failure, FailureKind},
     runtime::{
-        bundle::{self, BundleRequest, make_private_directory},
+        bundle::{self, BundleRequest, limits},
         conmon::read_pid,
-        layout::{container_cgroup, netns_name},
+        layout::{container_cgroup, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
     },
@@ -26,26 +25,10 @@ struct Owned {
     intent: Intent,
     instance: String,
     workload: WorkloadSpec,
+    addresses: Vec<IpAddr>,
 }
 
 impl<I: ImageSource> RealNode<I> {
-    /// The directory first: it is the mark by which the namespace is known to be ours.
-    pub(super) async fn make_sandbox(&self, uid: &Uid, host_network: bool) -> Result<(), Failure> {
-        let of = uid.clone();
-        let tried = format!("make the sandbox of {uid}");
-        self.off_thread(&tried.clone(), move |node| {
-            let layout = node.layout();
-            let failed = |e: io::Error| failure::of_io(tried.clone(), e);
-            make_private_directory(&layout.pod(&of)).map_err(failed)?;
-            if host_network {
-                return fs::write(layout.host_network_mark(&of), "").map_err(failed);
-            }
-            netns::create(&netns_name(&of))
-                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))
-        })
-        .await
-    }
-
     pub(super) async fn make_container(
         &self,
         request: CreateRequest<'_>,
@@ -110,6 +93,7 @@ impl<I: ImageSource> RealNode<I> {
             intent: request.intent.clone(),
             instance: request.instance.to_owned(),
             workload: request.workload.clone(),
+            addresses: request.addresses.to_vec(),
         };
         let tried = format!("make the bundle of {}", request.intent.container);
         self.off_thread(&tried, move |node| {
@@ -125,10 +109,17 @@ impl<I: ImageSource> RealNode<I> {
                 snapshot: &inner.images.rootfs(&intent.snapshot),
                 node: &inner.node,
                 cgroups_path: &node.cgroups().cgroups_path(&container_cgroup(id)),
-                seccomp: inner.seccomp.as_ref(),
+                profiles: &inner.profiles,
+                facts: &inner.facts,
+                addresses: &owned.addresses,
+                swap: node.cgroups().counts_swap(),
             };
+            node.cgroups()
+                .limit(&pod_cgroup(&id.uid), &limits::of_pod(&owned.workload))
+                .map_err(|e| failure::of_cgroup(&format!("limit the cgroup of {}", id.uid), e))?;
             bundle::make(&inner.layout, &request).map_err(|e| failure::of_bundle(id, e))?;
-            let spawned = inner.conmon.spawn(id);
+            let container = &owned.workload.containers[usize::from(id.n)];
+            let spawned = inner.conmon.spawn(id, container.tty, container.stdin);
             spawned.map_err(|e| failure::of_monitor(id, e))
         })
         .await

@@ -93,9 +93,7 @@ impl<I: ImageSource> RealNode<I> {
         let place = match (host, address) {
             (Some(host), _) => Place::named(host, port),
             (None, Some(address)) => Place::at(address, port),
-            (None, None) if self.layout().host_network_mark(&id.uid).exists() => {
-                Place::at(dial::LOCALHOST, port)
-            }
+            (None, None) if self.shares_network(&id.uid) => Place::at(dial::LOCALHOST, port),
             (None, None) => Place::within(&id.uid, port),
         };
         place.limit(limit)

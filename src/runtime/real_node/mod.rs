@@ -15,6 +15,7 @@ mod logs;
 mod observe;
 mod remove;
 mod rotate;
+mod sandbox;
 mod signal;
 mod watch;
 
@@ -26,7 +27,6 @@ use std::{
     time::Duration,
 };
 
-use oci_spec::runtime::LinuxSeccomp;
 use tokio::sync::OwnedMutexGuard;
 
 use self::{failure::hung_task, watch::Watch};
@@ -35,15 +35,17 @@ pub use self::{
     rotate::{LogLimits, Rotation},
 };
 use super::{
-    bundle::{defaults, seccomp},
+    bundle::{defaults, profiles::Profiles},
     cgroup::Cgroups,
     conmon::Conmon,
     exec::Execs,
+    facts::NodeFacts,
     layout::Layout,
     process::Spawner,
     runc::Runc,
 };
 use crate::{
+    clock::Clock,
     model::{
         ids::{ContainerId, InstanceId, NodeUid, Uid},
         line::{Exit, NetworkClaim, ProcessId},
@@ -104,6 +106,8 @@ pub struct RealNodeConfig {
     pub run_dir: PathBuf,
     /// Whose containers these are.
     pub node_uid: NodeUid,
+    /// The node's name, for the definitions that ask for it.
+    pub node_name: String,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -124,18 +128,22 @@ impl<I> Clone for RealNode<I> {
 struct Inner<I> {
     layout: Layout,
     node: NodeUid,
+    facts: NodeFacts,
     deadlines: Deadlines,
-    seccomp: Option<LinuxSeccomp>,
+    profiles: Profiles,
     runc: Runc,
     conmon: Conmon,
     spawner: Spawner,
     images: I,
     watch: Watch,
-    turns: Turns,
+    turns: Turns<ContainerId>,
+    sandbox_turns: Turns<Uid>,
+    /// The kernel's boot id: what was made in another boot isn't there any more.
+    boot: String,
 }
 
-/// Who is at work on an attempt's files.
-type Turns = Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>;
+/// Who is at work on an attempt's files, or on a sandbox.
+type Turns<Of> = Mutex<HashMap<Of, Arc<tokio::sync::Mutex<()>>>>;
 
 /// Exits that the reaper read because the monitor was dead, until the attempt is removed.
 pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
@@ -157,16 +165,13 @@ fn absolute(program: &Path) -> PathBuf {
         .unwrap_or_else(|| program.to_owned())
 }
 
-fn load_profile(path: Option<&Path>) -> Option<LinuxSeccomp> {
-    let machine = seccomp::Machine::this();
-    match seccomp::load(path?, &machine, &defaults::CAPABILITIES) {
-        Ok(profile) => Some(profile),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, cause, "containers run without a seccomp profile");
-            None
-        }
+fn load_profiles(path: Option<&Path>, layout: &Layout) -> Profiles {
+    let (profiles, error) = Profiles::load(path, layout.profiles());
+    if let Some(error) = error {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "containers run without a seccomp profile");
     }
+    profiles
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -182,6 +187,7 @@ impl<I: ImageSource> RealNode<I> {
             layout.exits(),
             layout.persists(),
             layout.runc_root(),
+            layout.all_namespaces(),
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
@@ -200,9 +206,10 @@ impl<I: ImageSource> RealNode<I> {
         );
         let watch = Watch::new(layout.exits(), spawner.reaper().clone());
         Ok(Self(Arc::new(Inner {
-            seccomp: load_profile(config.seccomp.as_deref()),
+            profiles: load_profiles(config.seccomp.as_deref(), &layout),
             layout,
             node: config.node_uid,
+            facts: NodeFacts::of_this_node(&config.node_name),
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -210,6 +217,8 @@ impl<I: ImageSource> RealNode<I> {
             images,
             watch,
             turns: Turns::default(),
+            sandbox_turns: Turns::default(),
+            boot: Clock::system().map_err(std::io::Error::other)?.now().boot,
         })))
     }
 
@@ -251,7 +260,7 @@ impl<I: ImageSource> RealNode<I> {
     /// read: a warning was logged, and `doctor` shows it.
     #[must_use]
     pub fn has_seccomp(&self) -> bool {
-        self.0.seccomp.is_some()
+        self.0.profiles.usual()
     }
 
     fn cgroups(&self) -> &Cgroups {
@@ -294,9 +303,7 @@ impl<I: ImageSource> Node for RealNode<I> {
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
-        self.make_sandbox(request.uid, request.workload.host_network)
-            .await?;
-        Ok(Sandbox::default())
+        self.make_sandbox(request).await
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {

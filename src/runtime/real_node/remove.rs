@@ -15,11 +15,10 @@ use nix::{
 use super::{ImageSource, RealNode, failure, logs};
 use crate::{
     model::ids::{ContainerId, Uid},
-    network::netns,
     node::{Failure, FailureKind},
     runtime::{
         bundle,
-        layout::{Layout, container_cgroup, monitor_cgroup, netns_name, pod_cgroup},
+        layout::{Layout, container_cgroup, monitor_cgroup, pod_cgroup},
         runc_state::{self, RuncState},
     },
 };
@@ -31,7 +30,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn remove_directory(path: &Path) -> io::Result<()> {
+pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir_all(path))
 }
 
@@ -163,14 +162,7 @@ impl<I: ImageSource> RealNode<I> {
             .clear(&pod_cgroup(uid), self.0.deadlines.kill)
             .await
             .map_err(|e| failure::of_cgroup(&tried, e))?;
-        let of = uid.clone();
-        self.off_thread(&tried.clone(), move |node| {
-            netns::delete(&netns_name(&of))
-                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
-            // Last: it is the mark by which the namespace is known to be ours.
-            remove_directory(&node.layout().pod(&of)).map_err(|e| failure::of_io(tried, e))
-        })
-        .await
+        self.unmake_sandbox(uid).await
     }
 }
 

@@ -1,0 +1,222 @@
+//! The sandbox: what the containers of an incarnation share.
+//!
+//! The order is the point. The directory first, for it is the mark by which everything else is
+//! known to be ours; the record in it before the first step, so that whoever comes after a crash
+//! knows by which claim the network has to be left; the record again, as whole, after the last.
+//! What isn't whole, or is of another boot, is taken back and made anew: a step is never resumed.
+//!
+//! Each work runs to its end although its caller has given up (a task of its own), and two works
+//! on one incarnation wait for each other: nothing appears after a removal.
+
+mod record;
+
+use std::{fs, io, net::IpAddr};
+
+pub(super) use self::record::SandboxRecord;
+use super::{ImageSource, RealNode, failure, lock};
+use crate::{
+    model::{ids::Uid, line::NetworkClaim, spec::WorkloadSpec},
+    network::{netns, pins},
+    node::{Failure, FailureKind, Sandbox, SandboxRequest},
+    runtime::{
+        bundle::{etc, make_private_directory},
+        facts::Facts,
+        layout::netns_name,
+        tree, volumes,
+    },
+};
+
+/// What of a request outlives its borrow.
+struct Wanted {
+    uid: Uid,
+    instance: String,
+    workload: WorkloadSpec,
+    claim: Option<NetworkClaim>,
+}
+
+impl<I: ImageSource> RealNode<I> {
+    /// Does the incarnation's sandbox stand, made whole in this boot? By files only.
+    pub(super) fn sandbox_stands(&self, uid: &Uid) -> bool {
+        let record = SandboxRecord::read(self.layout(), uid);
+        record.is_some_and(|record| self.stands(uid, &record))
+    }
+
+    /// Does the incarnation share the node's network?
+    pub(super) fn shares_network(&self, uid: &Uid) -> bool {
+        SandboxRecord::read(self.layout(), uid).is_some_and(|record| record.host_network)
+    }
+
+    fn stands(&self, uid: &Uid, record: &SandboxRecord) -> bool {
+        let layout = self.layout();
+        record.whole
+            && record.boot == self.0.boot
+            && (record.host_network || netns::exists(&netns_name(uid)))
+            && (record.host_ipc || pins::exists(&layout.ipc_namespace(uid)))
+            && pins::exists(&layout.uts_namespace(uid))
+    }
+
+    /// Makes the sandbox, or finds it made.
+    pub(super) async fn make_sandbox(
+        &self,
+        request: SandboxRequest<'_>,
+    ) -> Result<Sandbox, Failure> {
+        let wanted = Wanted {
+            uid: request.uid.clone(),
+            instance: request.instance.to_owned(),
+            workload: request.workload.clone(),
+            claim: request.claim.cloned(),
+        };
+        let this = self.clone();
+        let tried = format!("make the sandbox of {}", request.uid);
+        let work = tokio::spawn(async move {
+            let _turn = this.sandbox_turn(&wanted.uid).await;
+            this.make_in_turn(wanted).await
+        });
+        work.await.map_err(|e| failure::hung_task(&tried, e))?
+    }
+
+    async fn make_in_turn(&self, wanted: Wanted) -> Result<Sandbox, Failure> {
+        let uid = &wanted.uid;
+        if let Some(found) = self.found_sandbox(&wanted).await? {
+            return Ok(found.sandbox());
+        }
+        self.take_back(uid).await?;
+        let mut record = SandboxRecord {
+            boot: self.0.boot.clone(),
+            host_network: wanted.workload.host_network,
+            host_ipc: wanted.workload.host_ipc,
+            claim: wanted.claim.clone(),
+            ..SandboxRecord::default()
+        };
+        let tried = format!("make the sandbox of {uid}");
+        let (of, first) = (uid.clone(), record.clone());
+        let hostname = etc::hostname(uid, &wanted.instance, &wanted.workload);
+        let begin = move |node: &Self| node.make_namespaces(&of, &first, &hostname);
+        self.off_thread(&tried, begin).await?;
+        self.make_volumes(&wanted, &[]).await?;
+        record.whole = true;
+        let (of, last) = (uid.clone(), record.clone());
+        let end = move |node: &Self| {
+            let written = last.write(node.layout(), &of);
+            written.map_err(|e| failure::of_io(format!("record the sandbox of {of}"), e))
+        };
+        self.off_thread(&tried, end).await?;
+        Ok(record.sandbox())
+    }
+
+    /// Makes the workload's volumes, after its network: their files may tell its addresses.
+    async fn make_volumes(&self, wanted: &Wanted, addresses: &[IpAddr]) -> Result<(), Failure> {
+        if wanted.workload.volumes.is_empty() {
+            return Ok(());
+        }
+        let (uid, instance) = (wanted.uid.clone(), wanted.instance.clone());
+        let (workload, addresses) = (wanted.workload.clone(), addresses.to_vec());
+        let tried = format!("make the volumes of {uid}");
+        self.off_thread(&tried, move |node| {
+            let facts = Facts {
+                node: &node.0.facts,
+                instance: &instance,
+                uid: &uid,
+                workload: &workload,
+                addresses: &addresses,
+            };
+            volumes::make(node.layout(), &facts).map_err(|e| failure::of_volume(&uid, e))
+        })
+        .await
+    }
+
+    /// The sandbox, if it stands and is what is wanted.
+    async fn found_sandbox(&self, wanted: &Wanted) -> Result<Option<SandboxRecord>, Failure> {
+        let uid = wanted.uid.clone();
+        let tried = format!("look for the sandbox of {uid}");
+        let look = move |node: &Self| {
+            let record = SandboxRecord::read(node.layout(), &uid);
+            Ok(record.filter(|record| node.stands(&uid, record)))
+        };
+        let found = self.off_thread(&tried, look).await?;
+        let same = |found: &SandboxRecord| {
+            found.claim == wanted.claim
+                && found.host_network == wanted.workload.host_network
+                && found.host_ipc == wanted.workload.host_ipc
+        };
+        Ok(found.filter(same))
+    }
+
+    /// Directory, record, namespaces, shared memory; blocks.
+    fn make_namespaces(
+        &self,
+        uid: &Uid,
+        record: &SandboxRecord,
+        hostname: &str,
+    ) -> Result<(), Failure> {
+        let layout = self.layout();
+        let tried = || format!("make the sandbox of {uid}");
+        let made = || -> io::Result<()> {
+            make_private_directory(&layout.pod(uid))?;
+            record.write(layout, uid)?;
+            make_private_directory(&layout.namespaces(uid))?;
+            let ipc = layout.ipc_namespace(uid);
+            let ipc = (!record.host_ipc).then_some(ipc.as_path());
+            pins::create(&layout.uts_namespace(uid), hostname, ipc)?;
+            match record.host_ipc {
+                true => Ok(()),
+                false => pins::create_shm(&layout.shm(uid)),
+            }
+        };
+        made().map_err(|e| failure::of_io(tried(), e))?;
+        if record.host_network {
+            return Ok(());
+        }
+        netns::create(&netns_name(uid))
+            .map_err(|e| Failure::new(FailureKind::Transient, tried(), e))
+    }
+
+    /// Takes back what a former try, or a former boot, made of a sandbox: everything but its
+    /// directory. In the sandbox's turn.
+    async fn take_back(&self, uid: &Uid) -> Result<(), Failure> {
+        let of = uid.clone();
+        let tried = format!("take back the sandbox of {uid}");
+        self.off_thread(&tried.clone(), move |node| {
+            let layout = node.layout();
+            netns::delete(&netns_name(&of))
+                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
+            let removed = pins::remove_all(&layout.namespaces(&of)).and_then(|()| {
+                match fs::remove_file(layout.sandbox_file(&of)) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                    _ => Ok(()),
+                }
+            });
+            removed.map_err(|e| failure::of_io(tried, e))
+        })
+        .await
+    }
+
+    /// Takes the sandbox away, its directory last: that is the mark by which the rest is known to
+    /// be ours. Nothing runs in it any more.
+    pub(super) async fn unmake_sandbox(&self, uid: &Uid) -> Result<(), Failure> {
+        let (this, of) = (self.clone(), uid.clone());
+        let tried = format!("remove the sandbox of {uid}");
+        let work = tokio::spawn(async move {
+            let _turn = this.sandbox_turn(&of).await;
+            this.take_back(&of).await?;
+            lock(&this.0.sandbox_turns).remove(&of);
+            let tried = format!("remove the directory of {of}");
+            this.off_thread(&tried.clone(), move |node| {
+                let layout = node.layout();
+                volumes::remove(layout, &of).map_err(|e| failure::of_volume(&of, e))?;
+                tree::remove(&layout.pod(&of)).map_err(|e| failure::of_io(tried, e))
+            })
+            .await
+        });
+        work.await.map_err(|e| failure::hung_task(&tried, e))?
+    }
+
+    /// Waits until nobody else is at work on the sandbox.
+    async fn sandbox_turn(&self, uid: &Uid) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = lock(&self.0.sandbox_turns)
+            .entry(uid.clone())
+            .or_default()
+            .clone();
+        turn.lock_owned().await
+    }
+}
