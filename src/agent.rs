@@ -43,6 +43,7 @@ use crate::{
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
+    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
@@ -132,7 +133,8 @@ impl Agent {
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
-        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let bell = context.bell();
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -171,11 +173,14 @@ impl Agent {
             link,
             inbox,
             wounds,
-            waker,
+            waker.clone(),
             work,
         ));
-        let rotation = ground.node.rotate_logs(log_limits(config));
-        let rotation = rotation.map_err(|e| AgentError::Node(e.into()))?;
+        let rotation = rotation(config, &ground)?;
+        let look = waker.clone();
+        let tell = move |uid| look.wake(Wake::Look(uid));
+        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
+        tokio::spawn(prober.run(stop.work.clone()));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -223,12 +228,14 @@ fn say_what_is_not_there_yet(config: &Config) {
     }
 }
 
-/// How much of each log is kept.
-fn log_limits(config: &Config) -> LogLimits {
-    LogLimits {
+/// Begins to put logs aside that are full.
+fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
+    let limits = LogLimits {
         size: config.logs.max_size,
         files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
-    }
+    };
+    let begun = ground.node.rotate_logs(limits);
+    begun.map_err(|e| AgentError::Node(e.into()))
 }
 
 /// Asks whether the runtime has failed for lack of space.

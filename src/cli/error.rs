@@ -84,6 +84,11 @@ impl CliError {
         self.line.as_deref()
     }
 
+    /// Can the daemon not be reached?
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
     /// What the process exits with.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {

@@ -14,6 +14,7 @@ mod delete;
 mod describe;
 mod doctor;
 mod drain;
+mod dry_run;
 mod error;
 mod events;
 mod exec;

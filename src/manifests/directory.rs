@@ -24,8 +24,10 @@ use nix::{
     sys::stat::{Mode, SFlag, fstat},
 };
 
-/// The most bytes of one manifest file; each Pod of it has the definition's own limit.
-pub(super) const MAX_FILE: usize = 1 << 20;
+use crate::model::definition::MAX_BYTES;
+
+/// The most bytes of one manifest file.
+pub(super) const MAX_FILE: usize = MAX_BYTES;
 
 /// The most bytes of all manifests together.
 pub(super) const MAX_TOTAL: usize = 16 << 20;

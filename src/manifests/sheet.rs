@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use super::directory::ManifestFile;
 use crate::{
     model::{
-        definition::{Strictness, parse},
+        definition::{
+            Strictness,
+            documents::{Piece, split},
+            parse,
+        },
         ids::{InstanceId, Source},
         spec::WorkloadSpec,
         state::Reason,
@@ -41,11 +45,20 @@ impl Sheet {
     /// Reads the files, in the order of their names.
     pub(super) fn read(files: &[ManifestFile]) -> Self {
         let mut sheet = Self::default();
+        let mut texts = Vec::new();
         for file in files {
             match &file.text {
-                Ok(text) => sheet.take(&file.name, text),
+                // Somebody is about to write it: that is no way to remove what it held.
+                Ok(text) if !text.contains("kind") => {
+                    let why = "has no document";
+                    sheet.fault(&file.name, None, Reason::InvalidDefinition, why);
+                }
+                Ok(text) => texts.push((file.name.clone(), text.clone())),
                 Err(why) => sheet.fault(&file.name, None, Reason::InvalidDefinition, why),
             }
+        }
+        for piece in split(&texts) {
+            sheet.take(piece);
         }
         sheet
     }
@@ -58,8 +71,7 @@ impl Sheet {
 
     /// Does a file ask for it, be it faultily?
     pub(super) fn names(&self, instance: &InstanceId) -> bool {
-        let faulty = |fault: &ManifestFault| fault.instance.as_deref() == Some(instance.as_str());
-        self.wanted.contains_key(instance) || self.faults.iter().any(faulty)
+        self.file_of(instance).is_some()
     }
 
     pub(super) fn fault(
@@ -77,29 +89,48 @@ impl Sheet {
         });
     }
 
-    fn take(&mut self, file: &str, text: &str) {
-        let parsed = match parse(text, Strictness::Strict) {
-            Ok(parsed) => parsed,
-            Err(error) => return self.fault(file, None, error.reason, &error.to_string()),
-        };
-        let id = match InstanceId::local(&parsed.spec.name, Source::Manifest) {
-            Ok(id) => id,
-            Err(error) => {
-                return self.fault(file, None, Reason::InvalidDefinition, &error.to_string());
-            }
-        };
-        if let Some(first) = self.wanted.get(&id) {
-            let why = format!(
-                "{} has a Pod of this name already, and comes first",
-                first.file
-            );
-            return self.fault(file, Some(&id), Reason::InvalidDefinition, &why);
+    fn take(&mut self, piece: Piece) {
+        let Piece {
+            file,
+            name,
+            definition,
+            faults,
+        } = piece;
+        let named = name.and_then(|name| InstanceId::local(&name, Source::Manifest).ok());
+        if !faults.is_empty() {
+            let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let reason = Reason::InvalidDefinition;
+            return self.fault(&file, named.as_ref(), reason, &texts.join("; "));
         }
-        let wanted = Wanted {
-            file: file.to_owned(),
-            definition: text.to_owned(),
-            spec: parsed.spec,
-        };
-        self.wanted.insert(id, wanted);
+        let first = named.as_ref().and_then(|id| self.file_of(id));
+        if let Some(first) = first {
+            let why = format!("{first} has a Pod of this name already, and comes first");
+            return self.fault(&file, named.as_ref(), Reason::InvalidDefinition, &why);
+        }
+        match (parse(&definition, Strictness::Strict), named) {
+            (Ok(parsed), Some(id)) => {
+                let wanted = Wanted {
+                    file,
+                    definition,
+                    spec: parsed.spec,
+                };
+                self.wanted.insert(id, wanted);
+            }
+            (Ok(_), None) => {
+                let why = "has a Pod without a legal name";
+                self.fault(&file, None, Reason::InvalidDefinition, why);
+            }
+            (Err(error), named) => {
+                self.fault(&file, named.as_ref(), error.reason, &error.to_string());
+            }
+        }
+    }
+
+    /// The file that names it first, be it faultily.
+    fn file_of(&self, instance: &InstanceId) -> Option<&str> {
+        let faulty = |fault: &&ManifestFault| fault.instance.as_deref() == Some(instance.as_str());
+        let faulty = self.faults.iter().find(faulty);
+        let wanted = self.wanted.get(instance).map(|wanted| wanted.file.as_str());
+        wanted.or(faulty.map(|fault| fault.file.as_str()))
     }
 }

@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    HIDDEN, Live,
+    Live,
     ps::{container_reason, container_state, shown_state},
+    secrets::shown_spec,
 };
 use crate::model::{
     definition::Warning,
     fold::{ContainerRecord, Fold, InstanceRecord, OutboxEntry},
     ids::{Position, Seq},
     line::Moment,
-    spec::WorkloadSpec,
 };
 
 /// Are environment values shown?
@@ -161,19 +161,6 @@ pub fn describe(
         unacknowledged: outbox.map_or_else(Vec::new, |o| o.entries.iter().cloned().collect()),
         spec: record.spec.as_ref().map(|spec| shown_spec(spec, secrets)),
     }
-}
-
-/// The model with its environment's values hidden, unless they are asked for.
-fn shown_spec(spec: &WorkloadSpec, secrets: Secrets) -> Value {
-    let mut shown = spec.clone();
-    if secrets == Secrets::Hidden {
-        let containers = shown.containers.iter_mut();
-        for variable in containers.flat_map(|c| c.env.iter_mut()) {
-            HIDDEN.clone_into(&mut variable.value);
-        }
-    }
-    // A model always serialises: its keys are texts.
-    serde_json::to_value(shown).unwrap_or_else(|_| json!({}))
 }
 
 fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> ContainerDescription {

@@ -25,7 +25,7 @@ pub use self::{
     plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
     repair::{DoubtedView, RepairView, repair},
-    secrets::hide_secrets,
+    secrets::{hide_secrets, shown_spec},
     status::{
         Counts, LinkState, LinkView, Live, ManifestFault, SeqView, StatusView, Unclaimed, status,
     },

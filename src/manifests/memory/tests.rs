@@ -239,6 +239,34 @@ fn a_second_file_does_not_take_what_a_first_one_had_that_is_broken() {
 }
 
 #[test]
+fn pods_of_one_file_are_judged_one_by_one_and_find_what_they_name_in_any_file() {
+    let mut world = World::new();
+    let config = "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {greeting: hello}}\n";
+    let refers = pod("b", 1).replace(
+        "name: c,",
+        "name: c, envFrom: [{configMapRef: {name: settings}}],",
+    );
+    world.write("ab.yaml", &format!("{}---\n{refers}", pod("a", 1)));
+    world.write("settings.yaml", config);
+    let (due, sheet) = world.look();
+    assert_eq!(sheet.faults, []);
+    assert_eq!(world.runs(), [row("a@manifest", 1), row("b@manifest", 1)]);
+    let (_, told) = &due.creates[1];
+    assert!(
+        matches!(&told.ask, crate::model::instruction::Ask::Create { definition } if definition.contains("hello"))
+    );
+    world.remove("settings.yaml");
+    world.settle();
+    let (_, sheet) = world.look();
+    assert_eq!(sheet.faults.len(), 1);
+    assert_eq!(sheet.faults[0].instance.as_deref(), Some("b@manifest"));
+    assert_eq!(world.runs().len(), 2, "its former version goes on");
+    world.write("ab.yaml", &pod("a", 2));
+    world.settle();
+    assert_eq!(world.runs(), [row("a@manifest", 2)]);
+}
+
+#[test]
 fn what_is_gone_while_the_daemon_was_down_is_destroyed_and_what_completed_is_not_run_again() {
     let mut world = World::new();
     world.write("a.yaml", &pod("a", 1));
