@@ -44,7 +44,7 @@ use crate::{
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
-    probes::Prober,
+    probes::{Bell, Prober},
     reconciler::{self, Context, Reconciler, Wake, Waker},
     runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
@@ -181,10 +181,7 @@ impl Agent {
             work,
         ));
         let rotation = rotation(config, &ground)?;
-        let look = waker.clone();
-        let tell = move |uid| look.wake(Wake::Look(uid));
-        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
-        tokio::spawn(prober.run(stop.work.clone()));
+        start_probes(&ground, bell, waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -230,6 +227,14 @@ fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
     }
+}
+
+/// Begins to ask containers how they are; what comes of it has its instance looked at.
+fn start_probes(ground: &Ground, bell: Bell, waker: Waker, stop: &Stop) {
+    let tell = move |uid| waker.wake(Wake::Look(uid));
+    let (node, book) = (Arc::clone(&ground.node), ground.ledger.clone());
+    let prober = Prober::new(node, book, bell, tell);
+    tokio::spawn(prober.run(stop.work.clone()));
 }
 
 /// Begins to put logs aside that are full.
