@@ -167,10 +167,9 @@ impl Agent {
             since: book.now().at,
             room: Arc::clone(&room),
         });
-        tokio::spawn(room.keep(stop.work.clone()));
-        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
+        let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
-        history::start(&book, &ground.node, &stop.work);
+        start_keepers(&ground, room, &stop);
         tokio::spawn(tend::tend(
             book.clone(),
             lacks_space(&desk.context),
@@ -178,14 +177,14 @@ impl Agent {
             inbox,
             wounds,
             waker.clone(),
-            work,
+            stop.work.clone(),
         ));
-        let rotation = rotation(config, &ground)?;
         start_probes(&ground, bell, waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
         Ok(Self {
+            _rotation: rotation(config, &ground)?,
             book,
             ground,
             stop,
@@ -193,7 +192,6 @@ impl Agent {
             session,
             manifests,
             reconciler,
-            _rotation: rotation,
         })
     }
 
@@ -235,6 +233,12 @@ fn start_probes(ground: &Ground, bell: Bell, waker: Waker, stop: &Stop) {
     let (node, book) = (Arc::clone(&ground.node), ground.ledger.clone());
     let prober = Prober::new(node, book, bell, tell);
     tokio::spawn(prober.run(stop.work.clone()));
+}
+
+/// Begins to let go of images and logs that nobody needs.
+fn start_keepers(ground: &Ground, room: Arc<Room>, stop: &Stop) {
+    tokio::spawn(room.keep(stop.work.clone()));
+    history::start(&ground.ledger, &ground.node, &stop.work);
 }
 
 /// Begins to put logs aside that are full.
