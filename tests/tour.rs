@@ -144,8 +144,11 @@ fn every_example_of_the_tour_does_what_its_row_says() {
     assert!(starts.is_ok(), "the node's own directory stays");
 }
 
-/// What there is to see of each example.
-const STEPS: &[(&str, fn(&Tour))] = &[
+/// What there is to see of an example, by its name.
+type Step = (&'static str, fn(&Tour));
+
+/// Every example.
+const STEPS: &[Step] = &[
     ("hello", |tour| {
         tour.until("hello", "Running", None);
         tour.says(&["hello"], "hello, line 2");
