@@ -42,6 +42,7 @@ use crate::{
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
+    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     session::{self, Link, Session},
     view::ManifestFault,
@@ -128,7 +129,8 @@ impl Agent {
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
-        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let bell = context.bell();
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -166,9 +168,13 @@ impl Agent {
             link,
             inbox,
             wounds,
-            waker,
+            waker.clone(),
             work,
         ));
+        let look = waker.clone();
+        let tell = move |uid| look.wake(Wake::Look(uid));
+        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
+        tokio::spawn(prober.run(stop.work.clone()));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");

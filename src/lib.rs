@@ -38,9 +38,10 @@
 //!
 //! # Tasks
 //!
-//! The [`agent`] builds everything and starts: the reconciler's loop and its turns, the session
-//! (registration, instructions, the one sender), the manifests directory ([`manifests`]), the local
-//! API, the samples ([`metrics`]), and one that tends degraded modes. Two threads of the ledger sync the journal and own sled; one
+//! The [`agent`] builds everything and starts: the reconciler's loop and its turns, the loop of
+//! [`probes`] and hooks, the session (registration, instructions, the one sender), the manifests
+//! directory ([`manifests`]), the local API, the samples ([`metrics`]), and one that tends degraded
+//! modes. Two threads of the ledger sync the journal and own sled; one
 //! thread reaps children ([`reaper`](runtime::reaper)). They speak through the ledger's fold,
 //! [`Waker`](reconciler::Waker) and watch channels, never to each other.
 //!
@@ -71,6 +72,7 @@ pub mod model;
 pub mod network;
 pub mod node;
 pub mod plan;
+pub mod probes;
 pub mod reconciler;
 pub mod reporter;
 pub mod runtime;

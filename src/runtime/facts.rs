@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 
+use super::bundle::confinement::own_bounds;
 use crate::model::{
     ids::Uid,
     spec::{EnvSource, Resource, WorkloadSpec},
@@ -22,6 +23,9 @@ pub struct NodeFacts {
     pub cpu_milli: u64,
     /// All its memory in bytes.
     pub memory: u64,
+    /// The least oom score that its containers can be given: lowering it takes a right
+    /// (CAP_SYS_RESOURCE) that the daemon may lack.
+    pub least_oom_score: i32,
 }
 
 impl NodeFacts {
@@ -34,6 +38,7 @@ impl NodeFacts {
             address: outward_address(),
             cpu_milli: cores * 1000,
             memory: total_memory().unwrap_or(0),
+            least_oom_score: least_oom_score(),
         }
     }
 }
@@ -45,6 +50,15 @@ fn outward_address() -> Option<IpAddr> {
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified()).then_some(address)
+}
+
+fn least_oom_score() -> i32 {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    if own_bounds() & SYS_RESOURCE != 0 {
+        return -1000;
+    }
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    own.trim().parse().unwrap_or(0)
 }
 
 fn total_memory() -> Option<u64> {

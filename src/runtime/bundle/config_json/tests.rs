@@ -58,6 +58,7 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         address: Some([192, 0, 2, 7].into()),
         cpu_milli: 4000,
         memory: 8 << 30,
+        least_oom_score: -1000,
     };
     let facts = Facts {
         node: &node,
