@@ -117,6 +117,15 @@ fn of_container(
             "Last exit",
             container.last_exit.as_ref().map(exit).unwrap_or_default(),
         ),
+        (
+            "Last words",
+            container
+                .last_exit
+                .as_ref()
+                .and_then(|exit| exit.message.as_deref())
+                .map(printable)
+                .unwrap_or_default(),
+        ),
         ("Image", container.image.clone()),
         ("Digest", container.image_digest.clone().unwrap_or_default()),
         (
@@ -160,4 +169,10 @@ fn exit(exit: &ExitView) -> String {
         "attempt {}: {how}{oom}{reason} at {}",
         exit.attempt, exit.at
     )
+}
+
+/// A container's text as it may stand on a terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    text.trim_end().chars().map(shown).collect()
 }

@@ -122,6 +122,9 @@ pub struct ExitView {
     pub reason: Option<String>,
     /// Why it never ran.
     pub error: Option<String>,
+    /// Its last words, from its termination message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Everything about the instance of a record.
@@ -192,6 +195,7 @@ fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> Cont
             oom: last.exit.oom,
             reason: last.exit.reason.map(|r| r.to_string()),
             error: last.start_error.clone(),
+            message: last.exit.message.clone(),
         }),
         image: image.to_owned(),
         image_digest: image_record.and_then(|i| i.digest.clone()),
