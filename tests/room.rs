@@ -175,3 +175,37 @@ fn describe_says_how_far_a_pull_is() {
     assert_eq!(daemon.cli(&["delete", "slow"]).code, 0);
     daemon.until_nothing_is_left();
 }
+
+#[test]
+fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
+    let registry = Registry::start();
+    let mut daemon = Daemon::prepare().env("RIKLET_IMAGES__GC_MIN_AGE", "1s");
+    let disk = daemon.dir().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    daemon.mount(&["-t", "tmpfs", "-o", "size=80m", "riklet-test"], &disk);
+    let mut daemon = daemon.on_disk(&disk, Box::new(()));
+    let push = |daemon: &Daemon, name: &str| {
+        let big = Image::marked(name).file("big", &vec![b'x'; 40 << 20]);
+        let big = big.cmd(&["/bin/sleep", "1000000"]);
+        let image = registry.image(&format!("{name}:1"));
+        big.push(&daemon.dir().join(name), &image);
+        image
+    };
+    let (unused, wanted) = (push(&daemon, "unused"), push(&daemon, "wanted"));
+    daemon.start();
+    let pulled = daemon.cli(&["images", "pull", &unused]);
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    let mut definition = daemon.definition("big", "");
+    definition["spec"]["containers"][0]["image"] = json!(wanted);
+    let applied = apply(&daemon, "big", &definition);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    until_state(&daemon, "big@cli", "Running");
+    let left = daemon.cli(&["images", "ls", "-o", "json"]).json();
+    let names = left[0]["names"].clone();
+    assert_eq!(
+        (left.as_array().unwrap().len(), names),
+        (1, json!([wanted]))
+    );
+    assert_eq!(daemon.cli(&["delete", "big"]).code, 0);
+    daemon.until_nothing_is_left();
+}
