@@ -236,6 +236,17 @@ fn marked_owner(state_dir: &Path) -> Option<NodeUid> {
     })
 }
 
+/// Every path that a source's policy lists, but the root: who may mount that may all.
+fn guarded(config: &Config) -> Vec<PathBuf> {
+    let security = &config.security;
+    let sources = [&security.scheduler, &security.manifest, &security.cli];
+    let listed = sources.into_iter().flat_map(|allowed| &allowed.host_paths);
+    listed
+        .filter(|path| *path != "/")
+        .map(PathBuf::from)
+        .collect()
+}
+
 fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
     let profile = Path::new(SECCOMP_PROFILE);
     RealNodeConfig {
@@ -243,6 +254,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
         node_name: config.node_name.clone(),
+        guarded: guarded(config),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),

@@ -117,6 +117,10 @@ fn of_container(
             "Last exit",
             container.last_exit.as_ref().map(exit).unwrap_or_default(),
         ),
+        (
+            "Last words",
+            last_words(container.last_exit.as_ref()).unwrap_or_default(),
+        ),
         ("Image", container.image.clone()),
         ("Digest", container.image_digest.clone().unwrap_or_default()),
         (
@@ -133,6 +137,13 @@ fn of_container(
         ("Environment", environment(view, &container.name)),
         ("Log", container.log.clone().unwrap_or_default()),
     ]
+}
+
+/// A termination message on one line, without what a terminal would act on.
+fn last_words(exit: Option<&ExitView>) -> Option<String> {
+    let message = exit?.message.as_deref()?.trim_end();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    Some(message.chars().map(plain).collect())
 }
 
 fn environment(view: &DescribeView, container: &str) -> String {

@@ -124,6 +124,8 @@ pub struct ExitView {
     pub oom: bool,
     /// Why, in a word.
     pub reason: Option<String>,
+    /// Its last words: its termination message.
+    pub message: Option<String>,
     /// Why it never ran.
     pub error: Option<String>,
 }
@@ -198,6 +200,7 @@ fn container(record: &InstanceRecord, n: Position, live: &Live) -> ContainerDesc
             signal: last.exit.signal,
             oom: last.exit.oom,
             reason: last.exit.reason.map(|r| r.to_string()),
+            message: last.exit.message.clone(),
             error: last.start_error.clone(),
         }),
         image: image.to_owned(),
