@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,10 @@ use crate::{
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
-    image::reference::{Transport, TransportPolicy},
+    image::{
+        Images,
+        reference::{Transport, TransportPolicy},
+    },
     intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
     manifests::Manifests,
@@ -45,6 +48,7 @@ use crate::{
     node::Node,
     probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
+    runtime::real_node::RealNode,
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -140,7 +144,7 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
-        let room = Room::new(ground.images.clone(), book.clone(), config);
+        let room = Room::start(ground.images.clone(), book.clone(), config, &stop.work);
         let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
@@ -160,9 +164,8 @@ impl Agent {
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
-            room: Arc::clone(&room),
+            room,
         });
-        tokio::spawn(room.keep(stop.work.clone()));
         let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
@@ -175,10 +178,7 @@ impl Agent {
             waker.clone(),
             work,
         ));
-        let look = waker.clone();
-        let tell = move |uid| look.wake(Wake::Look(uid));
-        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
-        tokio::spawn(prober.run(stop.work.clone()));
+        start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -216,6 +216,20 @@ impl Agent {
             .unwrap_or(Err(BookError::Closed))
             .map_err(AgentError::Close)
     }
+}
+
+/// Asks the probes of what runs, until `stop`.
+fn start_probes(
+    node: &Arc<RealNode<Images>>,
+    book: &Ledger,
+    bell: mpsc::UnboundedReceiver<Uid>,
+    waker: &Waker,
+    stop: &Stop,
+) {
+    let look = waker.clone();
+    let tell = move |uid| look.wake(Wake::Look(uid));
+    let prober = Prober::new(Arc::clone(node), book.clone(), bell, tell);
+    tokio::spawn(prober.run(stop.work.clone()));
 }
 
 /// Settings that are part of the contract and have nothing behind them yet must not be silent.

@@ -112,7 +112,7 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     );
     assert_eq!(daemon.cli(&["images", "pull", "NOT an image"]).code, 1);
 
-    let web = daemon.definition("web", "sleep 1000000");
+    let mut web = daemon.definition("web", "sleep 1000000");
     assert_eq!(apply(&daemon, "web", &web).code, 0);
     until_state(&daemon, "web@cli", "Running");
     let rows = |daemon: &Daemon| daemon.cli(&["images", "ls", "-o", "json"]).json();
@@ -133,6 +133,16 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     );
     assert!(daemon.cli(&["status"]).out.contains("Images"), "status");
     assert!(daemon.cli(&["doctor"]).out.contains("images"), "doctor");
+
+    // Never: what was pulled by hand is there, what wasn't is said not to be.
+    web["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+    web["name"] = json!("never");
+    web["spec"]["containers"][0]["image"] = json!(registry.image("nope:1"));
+    assert_eq!(apply(&daemon, "never", &web).code, 0);
+    daemon.wait("never to be Failed", |d| {
+        (d.row("never@cli")?["reason"] == "ErrImageNeverPull").then_some(())
+    });
+    assert_eq!(daemon.cli(&["delete", "never"]).code, 0);
 
     // What was used a moment ago stays, unless it is said otherwise; what is in use always does.
     assert_eq!(daemon.cli(&["images", "prune"]).code, 0);
@@ -207,5 +217,30 @@ fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
         (1, json!([wanted]))
     );
     assert_eq!(daemon.cli(&["delete", "big"]).code, 0);
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn what_the_node_cannot_give_is_refused_with_every_reason_at_once() {
+    let mut daemon = Daemon::prepare().env("RIKLET_SECURITY__CLI__HOST_PID", "false");
+    daemon.start();
+    let mut greedy = daemon.definition("greedy", "sleep 1000000");
+    let spec = &mut greedy["spec"];
+    spec["hostPID"] = json!(true);
+    let own = daemon.state().join("journal");
+    spec["volumes"] = json!([{ "name": "v", "hostPath": { "path": own } }]);
+    spec["containers"][0]["resources"] = json!({ "requests": { "memory": "900Ti", "cpu": "1" } });
+    let said = apply(&daemon, "greedy", &greedy);
+    assert_eq!(said.code, 1, "{said:?}");
+    for part in [
+        "Forbidden",
+        "spec.hostPID: ",
+        "security.cli.host_pid",
+        "spec.volumes[0].hostPath.path: riklet's own state or run directory",
+        "requests 900 TiB of memory",
+        "nobody has any",
+    ] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
     daemon.until_nothing_is_left();
 }
