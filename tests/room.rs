@@ -13,7 +13,10 @@ mod support {
     pub mod registry;
 }
 
-use std::net::{TcpListener, TcpStream};
+use std::{
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use support::{
@@ -169,7 +172,7 @@ fn describe_says_how_far_a_pull_is() {
     let mut daemon = Daemon::prepare();
     let layout = daemon.dir().join("stalls");
     Image::marked("slow").write(&layout);
-    let pace = std::time::Duration::from_millis(20);
+    let pace = Duration::from_millis(20);
     let registry = StallingRegistry::start(&layout, Trickle::Layers, 100_000, pace);
     daemon.start();
     let mut slow = daemon.definition("slow", "true");
@@ -205,6 +208,11 @@ fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
     daemon.start();
     let pulled = daemon.cli(&["images", "pull", &unused]);
     assert_eq!(pulled.code, 0, "{pulled:?}");
+    // What was had a moment ago is nobody's prey.
+    let had = Instant::now();
+    daemon.wait("it to be a moment ago no longer", |_| {
+        (had.elapsed() > Duration::from_secs(6)).then_some(())
+    });
     let mut definition = daemon.definition("big", "");
     definition["spec"]["containers"][0]["image"] = json!(wanted);
     let applied = apply(&daemon, "big", &definition);
@@ -217,7 +225,9 @@ fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
         (1, json!([wanted]))
     );
     assert_eq!(daemon.cli(&["delete", "big"]).code, 0);
-    daemon.until_nothing_is_left();
+    daemon.wait("nothing but the disk to be left", |d| {
+        (d.row("big@cli").is_none() && d.leaks().len() == 1).then_some(())
+    });
 }
 
 #[test]
