@@ -5,6 +5,7 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
+mod execs;
 pub(crate) mod ground;
 mod history;
 mod hold;
@@ -48,7 +49,7 @@ use crate::{
     node::Node,
     probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
-    runtime::real_node::RealNode,
+    runtime::real_node::{LogLimits, RealNode, Rotation},
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -116,6 +117,8 @@ struct Agent {
     session: Option<JoinHandle<()>>,
     manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
+    // Puts logs aside until it is dropped.
+    _rotation: Rotation,
 }
 
 /// Ends the loops, in this order.
@@ -157,6 +160,7 @@ impl Agent {
             intake,
             manifest_faults: faults,
             context: Arc::clone(&runtime),
+            execs: ground.node.execs(),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -178,6 +182,7 @@ impl Agent {
             waker.clone(),
             work,
         ));
+        let rotation = rotation(config, &ground)?;
         start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
@@ -190,6 +195,7 @@ impl Agent {
             session,
             manifests,
             reconciler,
+            _rotation: rotation,
         })
     }
 
@@ -237,6 +243,16 @@ fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
     }
+}
+
+/// Begins to put logs aside that are full.
+fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
+    let limits = LogLimits {
+        size: config.logs.max_size,
+        files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
+    };
+    let begun = ground.node.rotate_logs(limits);
+    begun.map_err(|e| AgentError::Node(e.into()))
 }
 
 /// Asks whether the runtime has failed for lack of space.
