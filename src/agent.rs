@@ -13,6 +13,7 @@ mod images;
 mod inbox;
 pub(crate) mod outbox;
 mod room;
+mod rules;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -37,14 +38,10 @@ use crate::{
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
-    image::{
-        Images,
-        reference::{Transport, TransportPolicy},
-    },
-    intake::{Capacity, Intake, Rules},
+    image::Images,
+    intake::Intake,
     ledger::{Ledger, OpenError},
     manifests::Manifests,
-    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
     probes::Prober,
@@ -135,7 +132,7 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
+        let intake = Arc::new(Intake::new(book.clone(), rules::rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let bell = context.bell();
@@ -148,7 +145,6 @@ impl Agent {
 
         let stop = Stop::default();
         let room = Room::start(ground.images.clone(), book.clone(), config, &stop.work);
-        let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
@@ -162,26 +158,18 @@ impl Agent {
             context: Arc::clone(&runtime),
             execs: ground.node.execs(),
             waker: waker.clone(),
-            inbox: Arc::clone(&inbox),
-            wounds: Arc::clone(&wounds),
+            inbox,
+            wounds: Arc::new(Wounds::of(&ground.opening)),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
             room,
         });
-        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
-        tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let hold = config.restore.wait_for_scheduler;
+        tokio::spawn(hold::lift(link, arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
-        tokio::spawn(tend::tend(
-            book.clone(),
-            lacks_space(&desk.context),
-            link,
-            inbox,
-            wounds,
-            waker.clone(),
-            work,
-        ));
+        start_tending(&desk, &stop);
         let rotation = rotation(config, &ground)?;
         start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
@@ -222,6 +210,19 @@ impl Agent {
             .unwrap_or(Err(BookError::Closed))
             .map_err(AgentError::Close)
     }
+}
+
+/// Keeps an eye on ledger and link, until `stop`.
+fn start_tending(desk: &AgentDesk<RealNode<Images>>, stop: &Stop) {
+    tokio::spawn(tend::tend(
+        desk.book.clone(),
+        lacks_space(&desk.context),
+        desk.link.clone(),
+        Arc::clone(&desk.inbox),
+        Arc::clone(&desk.wounds),
+        desk.waker.clone(),
+        stop.work.clone(),
+    ));
 }
 
 /// Asks the probes of what runs, until `stop`.
@@ -286,40 +287,6 @@ async fn ended(what: &str, task: JoinHandle<()>) {
 /// How many of the runtime's verbs run at once: 4 x cores (design section 6).
 fn operations() -> usize {
     4 * std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// Which transports a definition's images may name, by who brought it.
-fn transports(config: &Config) -> TransportPolicy {
-    let of = |names: &[String]| {
-        let named = |t: &Transport| names.iter().any(|name| name == t.name());
-        std::iter::once(Transport::Docker)
-            .chain(Transport::LOCAL)
-            .filter(named)
-            .collect()
-    };
-    TransportPolicy {
-        scheduler: of(&config.images.scheduler_transports),
-        local: of(&config.images.local_transports),
-    }
-}
-
-/// What instructions are judged by.
-fn rules(config: &Config) -> Rules {
-    let kept = [&config.state_dir, &config.run_dir];
-    // By every name that they have.
-    let own = kept
-        .into_iter()
-        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
-    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
-        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
-        memory: memory.saturating_sub(config.admission.reserved_memory),
-    });
-    Rules {
-        transports: transports(config),
-        security: config.security.clone(),
-        capacity: capacity.unwrap_or_default(),
-        own_dirs: own.flatten().collect(),
-    }
 }
 
 /// A new incarnation's name. Where the kernel has no randomness nothing else works either.

@@ -53,7 +53,7 @@ impl Room {
         let room = Arc::new(Self {
             images,
             dir: config.state_dir.join("snapshots"),
-            transports: super::transports(config),
+            transports: super::rules::transports(config),
             book,
             high: config.images.gc_high_percent,
             low: config.images.gc_low_percent,
