@@ -120,9 +120,9 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     until_state(&daemon, "web@cli", "Running");
     let rows = |daemon: &Daemon| daemon.cli(&["images", "ls", "-o", "json"]).json();
     let of = |rows: &Value, name: &str| {
-        let all = rows.as_array().unwrap().iter();
+        let mut all = rows.as_array().unwrap().iter();
         let named = |row: &&Value| row["names"].as_array().unwrap().contains(&json!(name));
-        all.filter(named).cloned().next().unwrap()
+        all.find(named).cloned().unwrap()
     };
     let both = rows(&daemon);
     assert_eq!(of(&both, &image)["used_by"], json!([]));
