@@ -21,7 +21,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) async fn read_pipe(
     mut from: pipe::Receiver,
     to: mpsc::Sender<Output>,
-    piece: fn(Vec<u8>) -> Output,
+    piece: impl Fn(Vec<u8>) -> Output,
 ) {
     let mut buffer = vec![0; PIECE];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
