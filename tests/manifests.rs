@@ -150,7 +150,10 @@ fn a_broken_manifest_leaves_its_former_version_running_and_shows_in_status_and_p
     assert_eq!(fault(&daemon, "fifo.yaml"), "is not a regular file");
     put(&dir, "z.json", &manifest(&daemon, "web", 3));
     let second = fault(&daemon, "z.json");
-    assert!(second.contains("web.json has a Pod of this name already"), "{second}");
+    assert!(
+        second.contains("web.json has a Pod of this name already"),
+        "{second}"
+    );
     fs::remove_file(dir.join("z.json")).unwrap();
     daemon.restart();
     assert!(fault(&daemon, "web.json").contains("imago"));
