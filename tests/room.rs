@@ -119,7 +119,7 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     let of = |rows: &Value, name: &str| {
         let all = rows.as_array().unwrap().iter();
         let named = |row: &&Value| row["names"].as_array().unwrap().contains(&json!(name));
-        all.filter(named).cloned().next().unwrap()
+        all.filter(named).next().cloned().unwrap()
     };
     let both = rows(&daemon);
     assert_eq!(of(&both, &image)["used_by"], json!([]));
