@@ -4,6 +4,7 @@
 //! a node that runs until SIGTERM or SIGINT. Must never happen here: a decision about what
 //! should run, or ending a container because the daemon ends.
 
+mod begin;
 mod desk;
 mod execs;
 pub(crate) mod ground;
@@ -29,8 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, room::Room,
-    samples::NodeSamples, wounds::Wounds,
+    begin::{context, start_lifting, start_prober},
+    desk::AgentDesk,
+    ground::Ground,
+    inbox::Inbox,
+    outbox::Outboxes,
+    room::Room,
+    samples::NodeSamples,
+    wounds::Wounds,
 };
 use crate::{
     api::{self, Desk, Socket},
@@ -44,7 +51,6 @@ use crate::{
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
-    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
     runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
@@ -133,9 +139,7 @@ impl Agent {
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
-        let node = Arc::clone(&ground.node);
-        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
-        let bell = context.bell();
+        let (context, bell) = context(&ground, &intake);
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -148,7 +152,6 @@ impl Agent {
         let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
-        let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
         let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
@@ -168,8 +171,7 @@ impl Agent {
             room: Arc::clone(&room),
         });
         tokio::spawn(room.keep(stop.work.clone()));
-        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
-        tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        start_lifting(config, &link, inbox.arrivals(), &waker);
         history::start(&book, &ground.node, &stop.work);
         tokio::spawn(tend::tend(
             book.clone(),
@@ -178,13 +180,10 @@ impl Agent {
             inbox,
             wounds,
             waker.clone(),
-            work,
+            stop.work.clone(),
         ));
         let rotation = rotation(config, &ground)?;
-        let look = waker.clone();
-        let tell = move |uid| look.wake(Wake::Look(uid));
-        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
-        tokio::spawn(prober.run(stop.work.clone()));
+        start_prober(&ground, bell, waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");

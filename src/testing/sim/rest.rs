@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, pin::pin, task};
 use super::{
     Sim,
     ground::State as Shared,
-    happening::{GARBAGE, drained, wanted},
+    happening::GARBAGE,
+    wanted::{drained, wanted},
 };
 use crate::{
     model::{
