@@ -5,12 +5,14 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
+mod execs;
 pub(crate) mod ground;
 mod history;
 mod hold;
 mod images;
 mod inbox;
 pub(crate) mod outbox;
+mod room;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -27,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples,
-    wounds::Wounds,
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, room::Room,
+    samples::NodeSamples, wounds::Wounds,
 };
 use crate::{
     api::{self, Desk, Socket},
@@ -44,6 +46,7 @@ use crate::{
     node::Node,
     probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
+    runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -111,6 +114,8 @@ struct Agent {
     session: Option<JoinHandle<()>>,
     manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
+    // Puts logs aside until it is dropped.
+    _rotation: Rotation,
 }
 
 /// Ends the loops, in this order.
@@ -139,6 +144,7 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
+        let room = Room::new(ground.images.clone(), book.clone(), config);
         let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
@@ -151,6 +157,7 @@ impl Agent {
             intake,
             manifest_faults: faults,
             context: Arc::clone(&runtime),
+            execs: ground.node.execs(),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -158,7 +165,9 @@ impl Agent {
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
+            room: Arc::clone(&room),
         });
+        tokio::spawn(room.keep(stop.work.clone()));
         let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
@@ -171,6 +180,7 @@ impl Agent {
             waker.clone(),
             work,
         ));
+        let rotation = rotation(config, &ground)?;
         let look = waker.clone();
         let tell = move |uid| look.wake(Wake::Look(uid));
         let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
@@ -186,6 +196,7 @@ impl Agent {
             session,
             manifests,
             reconciler,
+            _rotation: rotation,
         })
     }
 
@@ -219,6 +230,16 @@ fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
     }
+}
+
+/// Begins to put logs aside that are full.
+fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
+    let limits = LogLimits {
+        size: config.logs.max_size,
+        files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
+    };
+    let begun = ground.node.rotate_logs(limits);
+    begun.map_err(|e| AgentError::Node(e.into()))
 }
 
 /// Asks whether the runtime has failed for lack of space.

@@ -7,7 +7,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, age, facts, now, or_dash, waiting},
 };
-use crate::view::{ContainerDescription, DescribeView, ExitView, Secrets};
+use crate::view::{ContainerDescription, DescribeView, ExitView, PullView, Secrets};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -126,6 +126,13 @@ fn of_container(
         (
             "Image error",
             container.image_error.clone().unwrap_or_default(),
+        ),
+        (
+            "Pull",
+            container
+                .pull
+                .as_ref()
+                .map_or_else(String::new, PullView::words),
         ),
         ("Environment", environment(view, &container.name)),
         ("Log", container.log.clone().unwrap_or_default()),
