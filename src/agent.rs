@@ -11,6 +11,7 @@ mod hold;
 mod images;
 mod inbox;
 pub(crate) mod outbox;
+mod room;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -27,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples,
-    wounds::Wounds,
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, room::Room,
+    samples::NodeSamples, wounds::Wounds,
 };
 use crate::{
     api::{self, Desk, Socket},
@@ -139,6 +140,7 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
+        let room = Room::new(ground.images.clone(), book.clone(), config);
         let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
@@ -158,7 +160,9 @@ impl Agent {
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
+            room: Arc::clone(&room),
         });
+        tokio::spawn(room.keep(stop.work.clone()));
         let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);

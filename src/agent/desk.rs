@@ -8,9 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
+use super::{inbox::Inbox, room::Room, tend::modes_of, wounds::Wounds};
 use crate::{
     api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
     book::Book,
@@ -26,8 +26,8 @@ use crate::{
     reconciler::{Context, Wake, Waker, plans},
     session::Link,
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, ManifestFault, PlanView, PsRow,
-        RepairView, Secrets, StatusView, Unclaimed,
+        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, ManifestFault, PlanView,
+        Pruned, PsRow, PullView, Pulling, RepairView, Secrets, StatusView, Unclaimed,
     },
 };
 
@@ -44,6 +44,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) manifest_faults: watch::Receiver<Vec<ManifestFault>>,
     pub(super) node_name: String,
     pub(super) since: Timestamp,
+    pub(super) room: Arc<Room>,
 }
 
 impl<N: Node> AgentDesk<N> {
@@ -200,7 +201,8 @@ impl<N: Node> AgentDesk<N> {
 
 impl<N: Node> Desk for AgentDesk<N> {
     async fn status(&self) -> Result<StatusView, DeskError> {
-        let live = self.live();
+        let mut live = self.live();
+        live.images = self.room.taken().await;
         Ok(self.book.read(|fold| view::status(fold, &live)))
     }
 
@@ -210,7 +212,8 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn describe(&self, instance: &str, secrets: Secrets) -> Result<DescribeView, DeskError> {
-        let live = self.live();
+        let mut live = self.live();
+        live.pulls = self.room.pulls().await;
         self.book.read(|fold| match view::find(fold, instance)? {
             Found::Live(record) => Ok(view::describe(fold, record, &live, secrets)),
             Found::Gone(id, _) => Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
@@ -345,6 +348,22 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn uncordon(&self) -> Result<Drained, DeskError> {
         self.cordon(false).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
+        self.room.rows().await
+    }
+
+    async fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> Result<Pulling, DeskError> {
+        self.room.pull(image, progress).await
+    }
+
+    async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
+        self.room.prune(all).await
     }
 
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {

@@ -17,11 +17,13 @@ use tonic::{
 use super::{
     Applied, Deleted, Drained,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, RepairRequest,
-        node_client::NodeClient,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, PruneRequest,
+        PullRequest, RepairRequest, node_client::NodeClient,
     },
 };
-use crate::view::{DescribeView, PlanView, PsRow, RepairView, Secrets, StatusView};
+use crate::view::{
+    DescribeView, ImageRow, PlanView, Pruned, PsRow, Pulling, RepairView, Secrets, StatusView,
+};
 
 /// A document of 10,000 instances has about 10 MiB.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -194,6 +196,52 @@ impl Client {
     /// As the desk's.
     pub async fn repair(&mut self, accept: bool) -> Result<RepairView, ClientError> {
         let answer = self.node.repair(RepairRequest { accept }).await;
+        self.read(answer)
+    }
+
+    /// See [`super::Desk::images`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn images(&mut self) -> Result<Vec<ImageRow>, ClientError> {
+        let answer = self.node.images(Nothing {}).await;
+        self.read(answer)
+    }
+
+    /// See [`super::Desk::pull_image`]; `step` is told each step, and the end.
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn pull_image(
+        &mut self,
+        image: &str,
+        mut step: impl FnMut(&Pulling),
+    ) -> Result<Pulling, ClientError> {
+        let image = image.to_owned();
+        let answer = self.node.pull_image(PullRequest { image }).await;
+        let mut steps = answer.map_err(|status| self.refused(&status))?.into_inner();
+        loop {
+            let next = steps.message().await;
+            let Some(document) = next.map_err(|status| self.refused(&status))? else {
+                return Err(ClientError::BrokeOff {
+                    path: self.path.clone(),
+                    message: "it said no end of the pull".to_owned(),
+                });
+            };
+            let said = serde_json::from_str(&document.json).map_err(ClientError::Answer)?;
+            step(&said);
+            if let Pulling::Done { .. } = said {
+                return Ok(said);
+            }
+        }
+    }
+
+    /// See [`super::Desk::prune_images`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn prune_images(&mut self, all: bool) -> Result<Pruned, ClientError> {
+        let answer = self.node.prune_images(PruneRequest { all }).await;
         self.read(answer)
     }
 

@@ -11,6 +11,7 @@ mod socket;
 use std::{error::Error, future::Future};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 pub use self::{
     client::{Client, ClientError},
@@ -19,7 +20,10 @@ pub use self::{
 };
 use crate::{
     model::{definition::Warning, state::Reason},
-    view::{DescribeView, FindError, PlanView, PsRow, RepairView, Secrets, StatusView},
+    view::{
+        DescribeView, FindError, ImageRow, PlanView, Pruned, PsRow, PullView, Pulling, RepairView,
+        Secrets, StatusView,
+    },
 };
 
 /// What `build.rs` made of `proto/node.proto`. Its lints are the generator's.
@@ -160,6 +164,20 @@ pub trait Desk: Send + Sync + 'static {
 
     /// What a damaged journal left open; with `accept`, what is known of it holds from now on.
     fn repair(&self, accept: bool) -> impl Future<Output = Result<RepairView, DeskError>> + Send;
+
+    /// One row an image on this node.
+    fn images(&self) -> impl Future<Output = Result<Vec<ImageRow>, DeskError>> + Send;
+
+    /// Has the image, asking its registry, and says how far it is until it is there. Given up
+    /// when dropped.
+    fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> impl Future<Output = Result<Pulling, DeskError>> + Send;
+
+    /// Removes the images that nothing uses; with `all` also those that were used a moment ago.
+    fn prune_images(&self, all: bool) -> impl Future<Output = Result<Pruned, DeskError>> + Send;
 }
 
 #[cfg(test)]

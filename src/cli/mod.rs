@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod explain;
 mod help;
+mod images;
 mod lines;
 mod logs;
 mod node;
@@ -72,6 +73,8 @@ enum Command {
     Events(events::Args),
     /// Read the records themselves
     State(state::Args),
+    /// List, pull and prune images
+    Images(images::Args),
     /// Check whether this machine can be a node
     Doctor(doctor::Args),
     /// Check or print the settings
@@ -114,6 +117,7 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Explain(args) => explain::execute(&args),
         Command::Events(args) => events::execute(&args),
         Command::State(args) => state::execute(&args),
+        Command::Images(args) => images::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Config(args) => config::execute(&args),
         Command::Completion(args) => completion::execute(&args),

@@ -105,6 +105,9 @@ pub(super) fn start_at_once(
     n: Position,
     ended: &ContainerRecord,
 ) -> Option<Intent> {
+    if !turn.sandbox_stands() {
+        return None;
+    }
     let mut plan = InstancePlan::default();
     plan_start(turn, n, ended, &mut plan);
     let mut actions = plan.actions.into_iter();

@@ -4,7 +4,10 @@
 //! values. In: the node, the incarnation, its addresses. Out: text. Must never happen here: a
 //! secret (there is none among them).
 
-use std::net::{IpAddr, UdpSocket};
+use std::{
+    net::{IpAddr, UdpSocket},
+    path::PathBuf,
+};
 
 use super::bundle::confinement::own_bounds;
 use crate::model::{
@@ -26,12 +29,15 @@ pub struct NodeFacts {
     /// The least oom score that its containers can be given: lowering it takes a right
     /// (CAP_SYS_RESOURCE) that the daemon may lack.
     pub least_oom_score: i32,
+    /// Paths of the node below which containers may have put links, for somebody may mount only
+    /// those: what is mounted from below one of them never leads out of it.
+    pub guarded: Vec<PathBuf>,
 }
 
 impl NodeFacts {
     /// Those of this node.
     #[must_use]
-    pub fn of_this_node(name: &str) -> Self {
+    pub fn of_this_node(name: &str, guarded: Vec<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Self {
             name: name.to_owned(),
@@ -39,6 +45,7 @@ impl NodeFacts {
             cpu_milli: cores * 1000,
             memory: total_memory().unwrap_or(0),
             least_oom_score: least_oom_score(),
+            guarded,
         }
     }
 }

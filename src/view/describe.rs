@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Live,
+    images::PullView,
     ps::{container_reason, container_state, shown_state},
     secrets::shown_spec,
 };
@@ -101,6 +102,9 @@ pub struct ContainerDescription {
     pub snapshot: Option<String>,
     /// Why the image can't be had.
     pub image_error: Option<String>,
+    /// How far its pull is, while one is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullView>,
     /// The last attempt's log, below the state dir.
     pub log: Option<String>,
 }
@@ -120,11 +124,10 @@ pub struct ExitView {
     pub oom: bool,
     /// Why, in a word.
     pub reason: Option<String>,
+    /// Its last words: its termination message.
+    pub message: Option<String>,
     /// Why it never ran.
     pub error: Option<String>,
-    /// Its last words, from its termination message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }
 
 /// Everything about the instance of a record.
@@ -157,7 +160,7 @@ pub fn describe(
         last_seq: record.last_seq,
         containers: (0..)
             .take(positions)
-            .map(|n| container(record, n, live.now.as_ref()))
+            .map(|n| container(record, n, live))
             .collect(),
         warnings: record.warnings.clone(),
         queued: record.queued.is_some(),
@@ -166,12 +169,15 @@ pub fn describe(
     }
 }
 
-fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> ContainerDescription {
+fn container(record: &InstanceRecord, n: Position, live: &Live) -> ContainerDescription {
+    let now = live.now.as_ref();
     let blank = ContainerRecord::default();
     let known = record.container(n).unwrap_or(&blank);
     let spec = record.container_spec(n);
     let image = spec.map_or("", |spec| spec.image.as_str());
     let image_record = record.images.get(image);
+    let waits = image_record.is_none_or(|i| i.snapshot.is_none());
+    let pull = live.pulls.iter().find(|pull| waits && pull.is_of(image));
     let text = |t: &String| (!t.is_empty()).then(|| t.clone());
     ContainerDescription {
         name: spec.map_or_else(|| known.name.clone(), |spec| spec.name.clone()),
@@ -194,13 +200,14 @@ fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> Cont
             signal: last.exit.signal,
             oom: last.exit.oom,
             reason: last.exit.reason.map(|r| r.to_string()),
-            error: last.start_error.clone(),
             message: last.exit.message.clone(),
+            error: last.start_error.clone(),
         }),
         image: image.to_owned(),
         image_digest: image_record.and_then(|i| i.digest.clone()),
         snapshot: text(&known.snapshot),
         image_error: image_record.and_then(|i| i.message.clone()),
+        pull: pull.cloned(),
         log: record
             .current(n)
             .map(|id| format!("logs/{}/{}-{}.log", id.uid, id.n, id.attempt)),

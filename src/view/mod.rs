@@ -9,6 +9,7 @@ mod degraded;
 mod describe;
 mod explain;
 mod find;
+mod images;
 mod narrate;
 mod plan;
 mod ps;
@@ -21,6 +22,7 @@ pub use self::{
     describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
+    images::{ImageRow, ImagesUse, Pruned, PullView, Pulling, image_users, images, size},
     narrate::narrate,
     plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},

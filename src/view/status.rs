@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{degraded::Degraded, ps::shown_state};
+use super::{
+    degraded::Degraded,
+    images::{ImagesUse, PullView},
+    ps::shown_state,
+};
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
     ids::{Seq, Uid},
@@ -41,6 +45,10 @@ pub struct Live {
     pub forgotten: usize,
     /// Manifests that can't be taken, each with why.
     pub manifest_faults: Vec<ManifestFault>,
+    /// What images take of the disk.
+    pub images: Option<ImagesUse>,
+    /// How far pulls are.
+    pub pulls: Vec<PullView>,
     /// What else is worth knowing: "rootfs are copies, for overlayfs can't lie on …".
     pub notes: Vec<String>,
 }
@@ -181,6 +189,9 @@ pub struct StatusView {
     pub unacknowledged: usize,
     /// States that were dropped because the scheduler was away too long.
     pub dropped: u64,
+    /// What images take of the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImagesUse>,
     /// Manifests that can't be taken, each with why.
     pub manifest_faults: Vec<ManifestFault>,
     /// Instructions that were refused, the newest last; at most ten.
@@ -211,6 +222,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         instances: counts(fold, live),
         unacknowledged: fold.outboxes.values().map(|o| o.entries.len()).sum(),
         dropped: fold.outboxes.values().map(Outbox::dropped).sum(),
+        images: live.images.clone(),
         manifest_faults: live.manifest_faults.clone(),
         refused: refused.iter().skip(skipped).cloned().collect(),
         notes: live.notes.clone(),

@@ -56,8 +56,9 @@ fn probe(
         // Kubernetes takes 0 for its default.
         number.filter(|n| u64::from(*n) >= min).unwrap_or(default)
     };
-    let probe = Probe {
-        errand: errand?,
+    let read = Probe {
+        // Where there is none, that was a fault; the rest is looked at all the same.
+        errand: errand.unwrap_or(Errand::Sleep { seconds: 0 }),
         initial_delay: seconds("initialDelaySeconds", 0, 0),
         period: seconds("periodSeconds", 10, 1),
         timeout: seconds("timeoutSeconds", 1, 1),
@@ -71,13 +72,13 @@ fn probe(
             )
             .and_then(|n| u32::try_from(n).ok()),
     };
-    if !is_readiness && probe.successes != 1 {
+    if !is_readiness && read.successes != 1 {
         findings.fault(
             &fields.at("successThreshold"),
             "must be 1; only a readiness probe may have another",
         );
     }
-    Some(probe)
+    Some(read)
 }
 
 pub(super) fn hooks(container: &Fields<'_>, around: Around<'_>, findings: &mut Findings) -> Hooks {

@@ -17,23 +17,23 @@ const MAX_SCALARS: usize = 1024 * 1024;
 fn yaml_options() -> serde_saphyr::Options {
     let mut options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_events: 200_000,
-            max_aliases: 2_000,
+            max_events: 100_000,
+            max_aliases: 1_000,
             max_anchors: 500,
-            max_recorded_anchor_events: 100_000,
+            max_recorded_anchor_events: 20_000,
             max_recorded_anchor_bytes: MAX_SCALARS,
             max_depth: 48,
             max_documents: MAX_DOCUMENTS,
-            max_nodes: 100_000,
+            max_nodes: 40_000,
             max_total_scalar_bytes: MAX_SCALARS,
-            max_merge_keys: 100,
+            max_merge_keys: 20,
         },
         // `defaultMode: 0400` is octal to Kubernetes' YAML 1.1.
         legacy_octal_numbers: true,
         with_snippet: false,
     };
     options.alias_limits = serde_saphyr::alias_limits! {
-        max_total_replayed_events: 50_000,
+        max_total_replayed_events: 10_000,
         max_replay_stack_depth: 16,
         max_alias_expansions_per_anchor: 1_000,
     };

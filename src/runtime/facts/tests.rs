@@ -10,6 +10,7 @@ fn node() -> NodeFacts {
         cpu_milli: 4000,
         memory: 8 << 30,
         least_oom_score: -1000,
+        guarded: Vec::new(),
     }
 }
 

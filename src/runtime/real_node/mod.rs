@@ -103,6 +103,9 @@ pub struct RealNodeConfig {
     pub node_uid: NodeUid,
     /// The node's name, for the definitions that ask for it.
     pub node_name: String,
+    /// The paths of the node that somebody may mount from who may not mount everything: see
+    /// [`NodeFacts::guarded`].
+    pub guarded: Vec<PathBuf>,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -204,7 +207,7 @@ impl<I: ImageSource> RealNode<I> {
             profiles: load_profiles(config.seccomp.as_deref(), &layout),
             layout,
             node: config.node_uid,
-            facts: NodeFacts::of_this_node(&config.node_name),
+            facts: NodeFacts::of_this_node(&config.node_name, config.guarded),
             deadlines: config.deadlines,
             runc,
             conmon,
