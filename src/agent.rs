@@ -5,6 +5,7 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
+mod execs;
 pub(crate) mod ground;
 mod history;
 mod hold;
@@ -45,6 +46,7 @@ use crate::{
     node::Node,
     probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
+    runtime::real_node::{LogLimits, Rotation},
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -112,6 +114,8 @@ struct Agent {
     session: Option<JoinHandle<()>>,
     manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
+    // Puts logs aside until it is dropped.
+    _rotation: Rotation,
 }
 
 /// Ends the loops, in this order.
@@ -153,6 +157,7 @@ impl Agent {
             intake,
             manifest_faults: faults,
             context: Arc::clone(&runtime),
+            execs: ground.node.execs(),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -175,6 +180,7 @@ impl Agent {
             waker.clone(),
             work,
         ));
+        let rotation = rotation(config, &ground)?;
         let look = waker.clone();
         let tell = move |uid| look.wake(Wake::Look(uid));
         let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
@@ -190,6 +196,7 @@ impl Agent {
             session,
             manifests,
             reconciler,
+            _rotation: rotation,
         })
     }
 
@@ -223,6 +230,16 @@ fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
     }
+}
+
+/// Begins to put logs aside that are full.
+fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
+    let limits = LogLimits {
+        size: config.logs.max_size,
+        files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
+    };
+    let begun = ground.node.rotate_logs(limits);
+    begun.map_err(|e| AgentError::Node(e.into()))
 }
 
 /// Asks whether the runtime has failed for lack of space.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use riklet::{
-    api::{self, Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    api::{self, Applied, Deleted, Desk, DeskError, Drained, ExecAsk, Outcome},
     book::Book,
     clock::Clock,
     ledger::{Ledger, OpenOptions},
@@ -21,6 +21,7 @@ use riklet::{
         spec::{EnvVar, RestartPolicy},
         state::Reason,
     },
+    runtime::exec::Session,
     testing::builders::{container_id, uid, workload},
     view::{
         self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
@@ -624,6 +625,10 @@ impl Desk for Books {
             drained: false,
             already: true,
         })
+    }
+
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        Err(DeskError::Unfit(format!("{} runs nothing", ask.instance)))
     }
 
     async fn repair(&self, _: bool) -> Result<RepairView, DeskError> {

@@ -10,9 +10,9 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{inbox::Inbox, room::Room, tend::modes_of, wounds::Wounds};
+use super::{execs, inbox::Inbox, room::Room, tend::modes_of, wounds::Wounds};
 use crate::{
-    api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    api::{Applied, Deleted, Desk, DeskError, Drained, ExecAsk, Outcome},
     book::Book,
     intake::{self, Intake, Verdict},
     ledger::Ledger,
@@ -24,6 +24,7 @@ use crate::{
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
+    runtime::exec::{Execs, Session},
     session::Link,
     view::{
         self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, ManifestFault, PlanView,
@@ -36,6 +37,7 @@ pub(super) struct AgentDesk<N> {
     pub(super) book: Ledger,
     pub(super) intake: Arc<Intake<Ledger>>,
     pub(super) context: Arc<Context<N, Ledger>>,
+    pub(super) execs: Execs,
     pub(super) waker: Waker,
     pub(super) inbox: Arc<Inbox>,
     pub(super) wounds: Arc<Wounds>,
@@ -364,6 +366,10 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
         self.room.prune(all).await
+    }
+
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        execs::begin(&self.book, &self.execs, &ask).await
     }
 
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {

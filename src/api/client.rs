@@ -15,7 +15,7 @@ use tonic::{
 };
 
 use super::{
-    Applied, Deleted, Drained,
+    Applied, Deleted, Drained, Running,
     generated::{
         ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, PruneRequest,
         PullRequest, RepairRequest, node_client::NodeClient,
@@ -245,6 +245,17 @@ impl Client {
         self.read(answer)
     }
 
+    /// See [`super::Desk::exec`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn exec(&mut self, ask: super::ExecAsk) -> Result<Running, ClientError> {
+        let (requests, inputs) = super::exec::begin(ask);
+        let answer = self.node.exec(inputs).await;
+        let answers = answer.map_err(|status| self.refused(&status))?.into_inner();
+        Ok(Running::new(requests, answers, self.path.clone()))
+    }
+
     fn read<T: DeserializeOwned>(
         &self,
         answer: Result<Response<Document>, Status>,
@@ -254,21 +265,26 @@ impl Client {
     }
 
     fn refused(&self, status: &Status) -> ClientError {
-        let message = status.message().to_owned();
-        match status.code() {
-            Code::NotFound => ClientError::NotFound(message),
-            Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::PermissionDenied
-            | Code::OutOfRange => ClientError::Refused(message),
-            Code::Internal => ClientError::Failed(message),
-            Code::Unimplemented => ClientError::Failed(
-                "the running riklet doesn't know this command: is it an older version?".to_owned(),
-            ),
-            _ => ClientError::BrokeOff {
-                path: self.path.clone(),
-                message,
-            },
-        }
+        refused(&self.path, status)
+    }
+}
+
+/// What the daemon's no means.
+pub(super) fn refused(path: &Path, status: &Status) -> ClientError {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::NotFound => ClientError::NotFound(message),
+        Code::FailedPrecondition
+        | Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::OutOfRange => ClientError::Refused(message),
+        Code::Internal => ClientError::Failed(message),
+        Code::Unimplemented => ClientError::Failed(
+            "the running riklet doesn't know this command: is it an older version?".to_owned(),
+        ),
+        _ => ClientError::BrokeOff {
+            path: path.to_owned(),
+            message,
+        },
     }
 }

@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     transport::{Server, server::UdsConnectInfo},
 };
 
 use super::{
-    Desk, DeskError, Socket,
+    Desk, DeskError, Socket, exec,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, PruneRequest,
-        PullRequest, RepairRequest,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, ExecInput, Named, Nothing,
+        PruneRequest, PullRequest, RepairRequest,
         node_server::{Node, NodeServer},
     },
 };
@@ -93,6 +93,7 @@ fn refusal(error: &DeskError) -> Status {
         DeskError::Refused { reason, .. } => {
             Status::failed_precondition(format!("{reason}: {text}"))
         }
+        DeskError::Unfit(_) => Status::failed_precondition(text),
         DeskError::Busy(_) => Status::unavailable(text),
         DeskError::Failed { .. } => Status::internal(text),
     }
@@ -187,5 +188,17 @@ impl<D: Desk> Node for Answering<D> {
 
     async fn repair(&self, request: Request<RepairRequest>) -> Result<Response<Document>, Status> {
         document(self.desk.repair(request.into_inner().accept).await)
+    }
+
+    type ExecStream = exec::Answers;
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<ExecInput>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let mut inputs = request.into_inner();
+        let ask = exec::ask(inputs.message().await?)?;
+        let session = self.desk.exec(ask).await.map_err(|e| refusal(&e))?;
+        Ok(Response::new(exec::converse(session, inputs)))
     }
 }

@@ -108,6 +108,10 @@ impl Desk for Notes {
         Ok(Pruned::default())
     }
 
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        Err(DeskError::Unfit(format!("{} runs nothing", ask.instance)))
+    }
+
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {
         self.note(format!("repair {accept}"));
         Ok(RepairView::default())

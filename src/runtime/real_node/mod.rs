@@ -14,6 +14,7 @@ mod images;
 mod logs;
 mod observe;
 mod remove;
+mod rotate;
 mod sandbox;
 mod signal;
 mod watch;
@@ -28,12 +29,16 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-pub use self::images::ImageSource;
 use self::{failure::hung_task, watch::Watch};
+pub use self::{
+    images::ImageSource,
+    rotate::{LogLimits, Rotation},
+};
 use super::{
     bundle::{defaults, profiles::Profiles},
     cgroup::Cgroups,
     conmon::Conmon,
+    exec::Execs,
     facts::NodeFacts,
     layout::Layout,
     process::Spawner,
@@ -241,6 +246,17 @@ impl<I: ImageSource> RealNode<I> {
     #[must_use]
     pub fn runc(&self) -> &Runc {
         &self.0.runc
+    }
+
+    /// What runs commands in its containers for people.
+    #[must_use]
+    pub fn execs(&self) -> Execs {
+        let inner = &self.0;
+        Execs::new(
+            inner.spawner.clone(),
+            inner.runc.clone(),
+            inner.layout.clone(),
+        )
     }
 
     /// Do containers run under a seccomp profile? Not where none was configured or it can't be
