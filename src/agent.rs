@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -128,8 +128,8 @@ struct Stop {
 
 impl Agent {
     async fn start(config: &Config, ground: Ground) -> Result<Self, AgentError> {
-        let book = ground.ledger.clone();
         say_what_is_not_there_yet(config);
+        let book = ground.ledger.clone();
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
@@ -149,8 +149,7 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
-        let (to, end) = (Arc::clone(&inbox), stop.link.clone());
-        let (link, session) = start_session(config, &book, to, samples, &waker, end);
+        let (link, session) = start_session(config, &book, &inbox, samples, &waker, &stop);
         let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
@@ -181,10 +180,7 @@ impl Agent {
             work,
         ));
         let rotation = rotation(config, &ground)?;
-        let look = waker.clone();
-        let tell = move |uid| look.wake(Wake::Look(uid));
-        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
-        tokio::spawn(prober.run(stop.work.clone()));
+        start_prober(&ground, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -343,6 +339,14 @@ fn tls(config: &Config) -> Option<Tls> {
     })
 }
 
+/// Runs probes and hooks.
+fn start_prober(ground: &Ground, bell: mpsc::UnboundedReceiver<Uid>, waker: &Waker, stop: &Stop) {
+    let waker = waker.clone();
+    let look = move |uid| waker.wake(Wake::Look(uid));
+    let prober = Prober::new(Arc::clone(&ground.node), ground.ledger.clone(), bell, look);
+    tokio::spawn(prober.run(stop.work.clone()));
+}
+
 /// Runs what has a file in the manifests directory.
 fn start_manifests(
     config: &Config,
@@ -360,10 +364,10 @@ fn start_manifests(
 fn start_session(
     config: &Config,
     book: &Ledger,
-    inbox: Arc<Inbox>,
+    inbox: &Arc<Inbox>,
     samples: Arc<NodeSamples>,
     waker: &Waker,
-    stop: CancellationToken,
+    stop: &Stop,
 ) -> (watch::Receiver<Link>, Option<JoinHandle<()>>) {
     let Some(url) = config.scheduler.as_ref().filter(|_| !config.standalone) else {
         return (session::standalone(), None);
@@ -381,6 +385,7 @@ fn start_session(
     };
     let outbox = Outboxes::new(book.clone(), waker.clone(), inbox.arrivals());
     let outbox = Arc::new(outbox);
+    let (inbox, stop) = (Arc::clone(inbox), stop.link.clone());
     let (session, link) = Session::new(settings, inbox, outbox, samples, stop);
     (link, Some(tokio::spawn(session.run())))
 }
