@@ -4,7 +4,6 @@
 //! a node that runs until SIGTERM or SIGINT. Must never happen here: a decision about what
 //! should run, or ending a container because the daemon ends.
 
-mod begin;
 mod desk;
 mod execs;
 pub(crate) mod ground;
@@ -14,6 +13,7 @@ mod images;
 mod inbox;
 pub(crate) mod outbox;
 mod room;
+mod rules;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -23,36 +23,30 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    begin::{context, start_lifting, start_prober},
-    desk::AgentDesk,
-    ground::Ground,
-    inbox::Inbox,
-    outbox::Outboxes,
-    room::Room,
-    samples::NodeSamples,
-    wounds::Wounds,
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, room::Room,
+    samples::NodeSamples, wounds::Wounds,
 };
 use crate::{
     api::{self, Desk, Socket},
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
-    image::reference::{Transport, TransportPolicy},
-    intake::{Capacity, Intake, Rules},
+    image::Images,
+    intake::Intake,
     ledger::{Ledger, OpenError},
     manifests::Manifests,
-    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
+    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
-    runtime::real_node::{LogLimits, Rotation},
+    runtime::real_node::{LogLimits, RealNode, Rotation},
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -138,8 +132,10 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
-        let (context, bell) = context(&ground, &intake);
+        let intake = Arc::new(Intake::new(book.clone(), rules::rules(config), draw_uid));
+        let node = Arc::clone(&ground.node);
+        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let bell = context.bell();
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -148,10 +144,10 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
-        let room = Room::new(ground.images.clone(), book.clone(), config);
-        let wounds = Arc::new(Wounds::of(&ground.opening));
+        let room = Room::start(ground.images.clone(), book.clone(), config, &stop.work);
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
+        let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
         let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
@@ -162,28 +158,20 @@ impl Agent {
             context: Arc::clone(&runtime),
             execs: ground.node.execs(),
             waker: waker.clone(),
-            inbox: Arc::clone(&inbox),
-            wounds: Arc::clone(&wounds),
+            inbox,
+            wounds: Arc::new(Wounds::of(&ground.opening)),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
-            room: Arc::clone(&room),
+            room,
         });
-        tokio::spawn(room.keep(stop.work.clone()));
-        start_lifting(config, &link, inbox.arrivals(), &waker);
+        let hold = config.restore.wait_for_scheduler;
+        tokio::spawn(hold::lift(link, arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
-        tokio::spawn(tend::tend(
-            book.clone(),
-            lacks_space(&desk.context),
-            link,
-            inbox,
-            wounds,
-            waker.clone(),
-            stop.work.clone(),
-        ));
+        start_tending(&desk, &stop);
         let rotation = rotation(config, &ground)?;
-        start_prober(&ground, bell, waker, &stop);
+        start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -222,6 +210,33 @@ impl Agent {
             .unwrap_or(Err(BookError::Closed))
             .map_err(AgentError::Close)
     }
+}
+
+/// Keeps an eye on ledger and link, until `stop`.
+fn start_tending(desk: &AgentDesk<RealNode<Images>>, stop: &Stop) {
+    tokio::spawn(tend::tend(
+        desk.book.clone(),
+        lacks_space(&desk.context),
+        desk.link.clone(),
+        Arc::clone(&desk.inbox),
+        Arc::clone(&desk.wounds),
+        desk.waker.clone(),
+        stop.work.clone(),
+    ));
+}
+
+/// Asks the probes of what runs, until `stop`.
+fn start_probes(
+    node: &Arc<RealNode<Images>>,
+    book: &Ledger,
+    bell: mpsc::UnboundedReceiver<Uid>,
+    waker: &Waker,
+    stop: &Stop,
+) {
+    let look = waker.clone();
+    let tell = move |uid| look.wake(Wake::Look(uid));
+    let prober = Prober::new(Arc::clone(node), book.clone(), bell, tell);
+    tokio::spawn(prober.run(stop.work.clone()));
 }
 
 /// Settings that are part of the contract and have nothing behind them yet must not be silent.
@@ -272,40 +287,6 @@ async fn ended(what: &str, task: JoinHandle<()>) {
 /// How many of the runtime's verbs run at once: 4 x cores (design section 6).
 fn operations() -> usize {
     4 * std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// Which transports a definition's images may name, by who brought it.
-fn transports(config: &Config) -> TransportPolicy {
-    let of = |names: &[String]| {
-        let named = |t: &Transport| names.iter().any(|name| name == t.name());
-        std::iter::once(Transport::Docker)
-            .chain(Transport::LOCAL)
-            .filter(named)
-            .collect()
-    };
-    TransportPolicy {
-        scheduler: of(&config.images.scheduler_transports),
-        local: of(&config.images.local_transports),
-    }
-}
-
-/// What instructions are judged by.
-fn rules(config: &Config) -> Rules {
-    let kept = [&config.state_dir, &config.run_dir];
-    // By every name that they have.
-    let own = kept
-        .into_iter()
-        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
-    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
-        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
-        memory: memory.saturating_sub(config.admission.reserved_memory),
-    });
-    Rules {
-        transports: transports(config),
-        security: config.security.clone(),
-        capacity: capacity.unwrap_or_default(),
-        own_dirs: own.flatten().collect(),
-    }
 }
 
 /// A new incarnation's name. Where the kernel has no randomness nothing else works either.
