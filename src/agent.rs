@@ -41,6 +41,7 @@ use crate::{
     model::{ids::Uid, line::Event},
     node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
+    runtime::real_node::{ImageSource, RealNode},
     session::{self, Link, Session},
     wire::{Registration, Target, Tls},
 };
@@ -157,6 +158,7 @@ impl Agent {
         tokio::spawn(tend::tend(
             book.clone(),
             lacks_space(&desk.context),
+            network_missing(&ground.node),
             link,
             inbox,
             wounds,
@@ -215,6 +217,14 @@ fn say_what_is_not_there_yet(config: &Config) {
 fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool + use<N> {
     let context = Arc::clone(context);
     move || context.lacks_space()
+}
+
+/// Asks why instances have no network although they should.
+fn network_missing<I: ImageSource>(
+    node: &Arc<RealNode<I>>,
+) -> impl Fn() -> Option<String> + Clone + use<I> {
+    let node = Arc::clone(node);
+    move || node.network_missing()
 }
 
 /// Answers the command line until it is told to stop.

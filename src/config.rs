@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Deadlines, Images, Journal, Programs, Restore, Tls};
+pub use parts::{Deadlines, Images, Journal, Network, Programs, Restore, Tls};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
 use toml::{Table, Value};
@@ -70,6 +70,8 @@ pub struct Config {
     pub journal: Journal,
     /// Where images come from.
     pub images: Images,
+    /// What instances are connected by.
+    pub network: Network,
     /// Keys for `https://`.
     pub tls: Tls,
 }
@@ -93,6 +95,7 @@ impl Default for Config {
             restore: Restore::default(),
             journal: Journal::default(),
             images: Images::default(),
+            network: Network::default(),
             tls: Tls::default(),
         }
     }

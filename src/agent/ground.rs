@@ -22,6 +22,7 @@ use crate::{
     journal::Sizes,
     ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, lock},
     model::{ids::NodeUid, line::Event},
+    network::plug::NetworkConfig,
     runtime::{
         bundle::config_json,
         cgroup::{CgroupError, Cgroups},
@@ -116,6 +117,13 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
     let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
+    // What can't be removed now is left for the next start: no reason not to look after the rest.
+    if let Err(error) = node.sweep_sandboxes().await {
+        tracing::error!(
+            why = one_line(&error),
+            "former sandboxes have left something"
+        );
+    }
     Ok(Ground {
         ledger,
         opening,
@@ -244,6 +252,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
             ..Deadlines::default()
         },
         seccomp: Some(profile.to_owned()),
+        network: NetworkConfig::of(&config.network, config.deadlines.runtime),
     }
 }
 

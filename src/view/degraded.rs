@@ -79,5 +79,9 @@ fn words(mode: DegradedMode) -> (&'static str, &'static str) {
             "what the store knew is known; the history before is gone",
             "find out who removed journal/; what isn't known any more is Unclaimed",
         ),
+        DegradedMode::NetworkMissing => (
+            "new instances have lo only and their ports aren't mapped; all else works",
+            "`riklet doctor` says what is missing; or set network.enabled = false",
+        ),
     }
 }

@@ -115,6 +115,8 @@ pub enum DegradedMode {
     SchedulerLost,
     /// The former journal is gone or unreadable; a new one was begun.
     JournalLost,
+    /// CNI's plugins or its configuration are missing: instances have `lo` only.
+    NetworkMissing,
 }
 
 impl std::fmt::Display for DegradedMode {

@@ -46,6 +46,7 @@ use crate::{
         observed::{ObservedInstance, ObservedNode},
         spec::{Errand, WorkloadSpec},
     },
+    network::plug::{Network, NetworkConfig},
     node::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
         ReadyImage, Sandbox, SandboxRequest,
@@ -106,6 +107,8 @@ pub struct RealNodeConfig {
     pub deadlines: Deadlines,
     /// The seccomp profile in docker's format; none to run without.
     pub seccomp: Option<PathBuf>,
+    /// What sandboxes join.
+    pub network: NetworkConfig,
 }
 
 /// The node. Cheap to clone.
@@ -125,6 +128,7 @@ struct Inner<I> {
     runc: Runc,
     conmon: Conmon,
     spawner: Spawner,
+    network: Network,
     images: I,
     watch: Watch,
     turns: Turns<ContainerId>,
@@ -199,10 +203,13 @@ impl<I: ImageSource> RealNode<I> {
             config.deadlines.create,
         );
         let watch = Watch::new(layout.exits(), spawner.reaper().clone());
+        let node = config.node_uid;
+        let network = Network::new(config.network, spawner.clone(), node.clone(), &layout);
         Ok(Self(Arc::new(Inner {
             seccomp: load_profile(config.seccomp.as_deref()),
             layout,
-            node: config.node_uid,
+            node,
+            network,
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -243,6 +250,12 @@ impl<I: ImageSource> RealNode<I> {
         self.0.seccomp.is_some()
     }
 
+    /// Why instances get no network although they should; reads files.
+    #[must_use]
+    pub fn network_missing(&self) -> Option<String> {
+        self.0.network.missing()
+    }
+
     fn cgroups(&self) -> &Cgroups {
         self.0.spawner.cgroups()
     }
@@ -278,8 +291,17 @@ impl<I: ImageSource> Node for RealNode<I> {
         self.0.images.ensure(wish).await
     }
 
-    async fn claim_network(&self, _: &WorkloadSpec) -> Result<Option<NetworkClaim>, Failure> {
-        Ok(None)
+    async fn claim_network(
+        &self,
+        workload: &WorkloadSpec,
+    ) -> Result<Option<NetworkClaim>, Failure> {
+        let workload = workload.clone();
+        let tried = "choose the network of a sandbox";
+        let claim = move |node: &Self| {
+            let claimed = node.0.network.claim(&workload);
+            claimed.map_err(|e| failure::of_network(tried.to_owned(), e))
+        };
+        self.off_thread(tried, claim).await
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
