@@ -36,8 +36,9 @@ use crate::{
     config::Config,
     error_chain::one_line,
     image::reference::{Transport, TransportPolicy},
-    intake::Intake,
+    intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
+    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
     reconciler::{self, Context, Reconciler, Wake, Waker},
@@ -123,7 +124,7 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), transports(config), draw_uid));
+        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
@@ -157,8 +158,10 @@ impl Agent {
         history::start(&book, &ground.node, &stop.work);
         tokio::spawn(tend::tend(
             book.clone(),
-            lacks_space(&desk.context),
-            network_missing(&ground.node),
+            tend::Senses {
+                lacks_space: lacks_space(&desk.context),
+                network_missing: network_missing(&ground.node),
+            },
             link,
             inbox,
             wounds,
@@ -266,6 +269,25 @@ fn transports(config: &Config) -> TransportPolicy {
     TransportPolicy {
         scheduler: of(&config.images.scheduler_transports),
         local: of(&config.images.local_transports),
+    }
+}
+
+/// What instructions are judged by.
+fn rules(config: &Config) -> Rules {
+    let kept = [&config.state_dir, &config.run_dir];
+    // By every name that they have.
+    let own = kept
+        .into_iter()
+        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
+    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
+        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
+        memory: memory.saturating_sub(config.admission.reserved_memory),
+    });
+    Rules {
+        transports: transports(config),
+        security: config.security.clone(),
+        capacity: capacity.unwrap_or_default(),
+        own_dirs: own.flatten().collect(),
     }
 }
 

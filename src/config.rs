@@ -5,6 +5,7 @@
 //! here: a setting that is silently ignored; an unknown key is an error that names it.
 
 mod parts;
+mod security;
 mod settings;
 
 use std::{
@@ -16,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Deadlines, Images, Journal, Network, Programs, Restore, Tls};
+pub use parts::{Admission, Deadlines, Images, Journal, Network, Programs, Restore, Tls};
+pub use security::{Allowed, Security};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
 use toml::{Table, Value};
@@ -72,6 +74,10 @@ pub struct Config {
     pub images: Images,
     /// What instances are connected by.
     pub network: Network,
+    /// What of the node is kept from instances.
+    pub admission: Admission,
+    /// What each source may ask for.
+    pub security: Security,
     /// Keys for `https://`.
     pub tls: Tls,
 }
@@ -96,6 +102,8 @@ impl Default for Config {
             journal: Journal::default(),
             images: Images::default(),
             network: Network::default(),
+            admission: Admission::default(),
+            security: Security::default(),
             tls: Tls::default(),
         }
     }
@@ -287,6 +295,25 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
     }
     if !(64 * 1024..=4 * 1024 * 1024).contains(&config.journal.segment) {
         faults.push("journal.segment must be between 64KiB and 4MiB".to_owned());
+    }
+    let images = &config.images;
+    if images.gc_high_percent > 100 || images.gc_low_percent > images.gc_high_percent {
+        faults.push(
+            "images.gc_low_percent must not be above images.gc_high_percent, nor that above 100"
+                .to_owned(),
+        );
+    }
+    for allowed in [
+        &config.security.scheduler,
+        &config.security.manifest,
+        &config.security.cli,
+    ] {
+        let relative = |path: &&String| !path.starts_with('/') || path.contains("/..");
+        if let Some(path) = allowed.host_paths.iter().find(relative) {
+            faults.push(format!(
+                "security.*.host_paths: {path:?} must be an absolute path without \"..\""
+            ));
+        }
     }
     if config.state_dir == config.run_dir {
         faults.push("state_dir and run_dir must not be the same directory".to_owned());

@@ -5,7 +5,10 @@
 //! whoever asked, and the incarnations to look at. Must never happen here: an effect before its
 //! line is durable, or a panic over what came from outside.
 
+mod admission;
+mod create;
 mod judge;
+mod policy;
 mod unclaimed;
 
 use std::{
@@ -15,7 +18,6 @@ use std::{
 
 use crate::{
     book::{Book, BookError},
-    image::reference::TransportPolicy,
     model::{
         ids::{InstanceId, Seq, Source, Uid},
         instruction::{Ask, Instruction},
@@ -24,7 +26,9 @@ use crate::{
     },
 };
 
+pub use admission::Capacity;
 pub use judge::{Judgement, judge, refuse_for};
+pub use policy::Rules;
 pub use unclaimed::Unclaimed;
 
 /// What became of an instruction.
@@ -60,19 +64,18 @@ pub struct Intake<B> {
     book: B,
     /// One judgement at a time: what it reads must still hold when its line is written.
     turn: Mutex<()>,
-    transports: TransportPolicy,
+    rules: Rules,
     draw: fn() -> Uid,
     unclaimed: Mutex<BTreeMap<Uid, Unclaimed>>,
 }
 
 impl<B: Book> Intake<B> {
-    /// An intake that writes into `book`, admits images by `transports`, and names incarnations
-    /// by `draw`.
-    pub fn new(book: B, transports: TransportPolicy, draw: fn() -> Uid) -> Self {
+    /// An intake that writes into `book`, admits by `rules`, and names incarnations by `draw`.
+    pub fn new(book: B, rules: impl Into<Rules>, draw: fn() -> Uid) -> Self {
         Self {
             book,
             turn: Mutex::new(()),
-            transports,
+            rules: rules.into(),
             draw,
             unclaimed: Mutex::default(),
         }
@@ -103,7 +106,7 @@ impl<B: Book> Intake<B> {
         }
         let judgement = self
             .book
-            .read(|fold| judge(fold, instruction, &self.transports, uid));
+            .read(|fold| judge(fold, instruction, &self.rules, uid));
         if let (Judgement::Unchanged { why }, Ok(id)) =
             (&judgement, judge::instance_id(instruction))
         {

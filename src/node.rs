@@ -32,6 +32,8 @@ pub enum FailureKind {
     SnapshotMissing,
     /// A process outlives SIGKILL.
     Unkillable,
+    /// The image isn't there, and its definition says never to pull it.
+    ImageNeverPull,
 }
 
 /// Why a verb failed: what was tried is the message, the cause is the source.

@@ -7,6 +7,9 @@
     reason = "a test ends there"
 )]
 
+mod pulls {
+    mod access;
+}
 mod support {
     pub mod image;
     #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
@@ -26,7 +29,8 @@ use std::{
 
 use riklet::{
     image::{ImageError, Images, ImagesConfig},
-    node::{FailureKind, ReadyImage},
+    model::spec::ContainerSpec,
+    node::{FailureKind, ImageWish, ReadyImage},
     runtime::{
         cgroup::Cgroups,
         process::{Spawner, WORK},
@@ -90,7 +94,7 @@ impl Ground {
     }
 
     fn ensure(&self, images: &Images, image: &str) -> Result<ReadyImage, ImageError> {
-        self.run(images.ensure(image, None))
+        self.run(images.ensure(wish(image, None)))
     }
 
     /// Every image that the directory claims to hold.
@@ -139,6 +143,20 @@ impl Drop for Ground {
         let cleared = runtime.block_on(self.cgroups.clear("", BOUND));
         runtime.shutdown_timeout(Duration::from_secs(5));
         assert!(std::thread::panicking() || cleared.is_ok(), "{cleared:?}");
+    }
+}
+
+/// The wish of a definition that says nothing of its pull policy.
+fn wish<'a>(image: &'a str, pinned: Option<&'a str>) -> ImageWish<'a> {
+    let container = ContainerSpec {
+        image: image.to_owned(),
+        ..ContainerSpec::default()
+    };
+    let policy = container.pull_policy();
+    ImageWish {
+        image,
+        pinned,
+        policy,
     }
 }
 
@@ -216,7 +234,7 @@ fn what_is_there_is_used_without_the_network() {
     let ready = ground.ensure(&images, &image).unwrap();
     let before = requests(&registry);
     assert_eq!(ground.ensure(&images, &image).unwrap(), ready);
-    let pinned = ground.run(images.ensure(&registry.image("app"), Some(&ready.digest)));
+    let pinned = ground.run(images.ensure(wish(&registry.image("app"), Some(&ready.digest))));
     assert_eq!(pinned.unwrap(), ready);
     // Also by the next daemon, with the registry gone.
     assert_eq!(requests(&registry), before);
@@ -227,7 +245,7 @@ fn what_is_there_is_used_without_the_network() {
     const ROUNDS: u32 = 1000;
     for _ in 0..ROUNDS {
         ground
-            .run(images.ensure(&image, Some(&ready.digest)))
+            .run(images.ensure(wish(&image, Some(&ready.digest))))
             .unwrap();
     }
     let each = began.elapsed() / ROUNDS;
@@ -246,7 +264,7 @@ fn latest_is_asked_for_again_and_a_recorded_digest_never_is() {
     is_whole(&images, &new, "b");
     assert_eq!(
         ground
-            .run(images.ensure(&image, Some(&old.digest)))
+            .run(images.ensure(wish(&image, Some(&old.digest))))
             .unwrap(),
         old
     );
@@ -256,7 +274,7 @@ fn latest_is_asked_for_again_and_a_recorded_digest_never_is() {
     assert_eq!(error.kind(), FailureKind::Transient);
     assert_eq!(
         ground
-            .run(images.ensure(&image, Some(&new.digest)))
+            .run(images.ensure(wish(&image, Some(&new.digest))))
             .unwrap(),
         new
     );
@@ -381,8 +399,8 @@ fn s26_a_pull_ends_when_nobody_waits_for_it_any_more() {
     let images = ground.images();
     let image = slow.image("app:1");
     ground.run(async {
-        let mut first = Box::pin(images.ensure(&image, None));
-        let mut second = Box::pin(images.ensure(&image, None));
+        let mut first = Box::pin(images.ensure(wish(&image, None)));
+        let mut second = Box::pin(images.ensure(wish(&image, None)));
         let both = async { tokio::join!(&mut first, &mut second) };
         assert!(timeout(Duration::ZERO, both).await.is_err());
         let trickles = async {
@@ -446,7 +464,7 @@ fn s28_ten_parallel_pulls_of_different_tags_are_all_there() {
         .iter()
         .map(|tag| {
             let (images, tag) = (images.clone(), tag.clone());
-            runtime.spawn(async move { images.ensure(&tag, None).await })
+            runtime.spawn(async move { images.ensure(wish(&tag, None)).await })
         })
         .collect();
     for (pull, mark) in pulls.into_iter().zip(&marks) {
@@ -476,7 +494,7 @@ fn ten_waiters_make_one_pull() {
     let pulls: Vec<_> = (0..10)
         .map(|_| {
             let (images, image) = (images.clone(), image.clone());
-            runtime.spawn(async move { images.ensure(&image, None).await })
+            runtime.spawn(async move { images.ensure(wish(&image, None)).await })
         })
         .collect();
     for pull in pulls {
@@ -522,7 +540,7 @@ fn s27_a_pull_given_up_at_any_stage_leaves_no_image() {
         let pull = {
             let (images, image) = (images.clone(), image.clone());
             let runtime = ground.runtime.as_ref().unwrap();
-            runtime.spawn(async move { images.ensure(&image, None).await })
+            runtime.spawn(async move { images.ensure(wish(&image, None)).await })
         };
         ground.wait_for_stage("stage");
         pull.abort();
@@ -641,7 +659,7 @@ fn zstd_layers_and_local_files_are_taken() {
         is_whole(&images, &ready, "a");
         assert_eq!(
             ground
-                .run(images.ensure(&image, Some(&ready.digest)))
+                .run(images.ensure(wish(&image, Some(&ready.digest))))
                 .unwrap(),
             ready
         );
@@ -652,7 +670,9 @@ fn zstd_layers_and_local_files_are_taken() {
     let ready = ground.ensure(&images, &from).unwrap();
     is_whole(&images, &ready, "b");
     let pin = format!("sha256:{}", "0".repeat(64));
-    let error = ground.run(images.ensure(&from, Some(&pin))).unwrap_err();
+    let error = ground
+        .run(images.ensure(wish(&from, Some(&pin))))
+        .unwrap_err();
     assert!(matches!(error, ImageError::Changed { .. }), "{error:?}");
 }
 
@@ -773,7 +793,7 @@ fn child_pulls() {
     runtime.block_on(async {
         let images = Images::open(config, &spawner).unwrap();
         images
-            .ensure(&var("RIKLET_TEST_IMAGE"), None)
+            .ensure(wish(&var("RIKLET_TEST_IMAGE"), None))
             .await
             .unwrap();
     });

@@ -18,6 +18,7 @@ RUN=(
 )
 TEST=(
     docker-registry:docker-registry   # a real registry on loopback for the pull tests
+    openssl:openssl                   # its certificate
     strace:strace                     # counts the daemon's syncs and forks
 )
 

@@ -124,6 +124,8 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
             "former sandboxes have left something"
         );
     }
+    // Its execs ended with `work`, what they had started in containers didn't.
+    node.end_strays_of_all().await;
     Ok(Ground {
         ledger,
         opening,
@@ -242,6 +244,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         state_dir: config.state_dir.clone(),
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
+        node_name: config.node_name.clone(),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),
@@ -266,6 +269,7 @@ fn images_config(config: &Config) -> ImagesConfig {
             policy: config.images.policy.clone(),
             registries_conf: config.images.registries_conf.clone(),
             authfile: config.images.authfile.clone(),
+            certs_dir: config.images.certs_dir.clone(),
             insecure_registries: config.images.insecure_registries.iter().cloned().collect(),
         },
         ..ImagesConfig::new(config.state_dir.join("snapshots"))

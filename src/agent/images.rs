@@ -12,9 +12,7 @@ use crate::{
 
 impl ImageSource for Images {
     async fn ensure(&self, wish: ImageWish<'_>) -> Result<ReadyImage, Failure> {
-        Images::ensure(self, wish.image, wish.pinned)
-            .await
-            .map_err(Failure::from)
+        Images::ensure(self, wish).await.map_err(Failure::from)
     }
 
     fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure> {

@@ -59,15 +59,14 @@ fn text(loaded: &Loaded) -> Result<String, CliError> {
     let mut lines = Vec::new();
     let mut section = "";
     for setting in SETTINGS {
-        let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        let (of, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
         if of != section {
             lines.push(format!("\n[{of}]"));
             section = of;
         }
-        let value = match of {
-            "" => table.get(name),
-            of => table.get(of).and_then(|inner| inner.get(name)),
-        };
+        let mut steps = setting.key.split('.');
+        let first = steps.next().and_then(|step| table.get(step));
+        let value = steps.fold(first, |value, step| value?.get(step));
         lines.push(match value {
             Some(value) => {
                 let origin = loaded.origins.get(setting.key).unwrap_or(&Origin::Default);

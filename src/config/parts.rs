@@ -58,12 +58,33 @@ pub struct Images {
     /// containers-auth.json(5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authfile: Option<PathBuf>,
+    /// A directory with a directory `<host:port>` for each registry with certificates of its own;
+    /// containers-certs.d(5). skopeo's own where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certs_dir: Option<PathBuf>,
     /// Registries, as `host:port`, that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
     /// Transports that definitions of the scheduler may name.
     pub scheduler_transports: Vec<String>,
     /// Transports that manifests and the command line may name.
     pub local_transports: Vec<String>,
+    /// Images that nothing uses go once the filesystem of the state directory is this full.
+    pub gc_high_percent: u64,
+    /// They go, the longest unused first, until it is only this full.
+    pub gc_low_percent: u64,
+    /// An image that something used so recently stays.
+    #[serde(with = "text::duration")]
+    pub gc_min_age: Duration,
+}
+
+/// What instances may not have of the node, because it needs that itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admission {
+    /// In bytes.
+    pub reserved_memory: u64,
+    /// In thousandths of a core.
+    pub reserved_cpu_milli: u64,
 }
 
 /// How much of the journal is kept. What a start needs is always kept.
@@ -167,6 +188,15 @@ impl Default for Journal {
     }
 }
 
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            reserved_memory: 256 * MIB,
+            reserved_cpu_milli: 0,
+        }
+    }
+}
+
 impl Default for Images {
     fn default() -> Self {
         let all = ["docker", "oci", "oci-archive", "docker-archive", "dir"];
@@ -174,9 +204,13 @@ impl Default for Images {
             policy: None,
             registries_conf: None,
             authfile: None,
+            certs_dir: None,
             insecure_registries: Vec::new(),
             scheduler_transports: vec!["docker".to_owned()],
             local_transports: all.map(str::to_owned).to_vec(),
+            gc_high_percent: 85,
+            gc_low_percent: 80,
+            gc_min_age: Duration::from_secs(2 * 60),
         }
     }
 }

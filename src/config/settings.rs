@@ -29,6 +29,8 @@ pub enum Kind {
     Size,
     /// An IPv4 subnet of 8 addresses or more, `10.88.7.0/24`.
     Subnet,
+    /// A whole number, from zero on.
+    Number,
     /// Several texts; separated by commas where they come from a variable.
     Texts,
 }
@@ -74,6 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("images.policy", Kind::Path),
     setting("images.registries_conf", Kind::Path),
     setting("images.authfile", Kind::Path),
+    setting("images.certs_dir", Kind::Path),
     setting("images.insecure_registries", Kind::Texts),
     setting("images.scheduler_transports", Kind::Texts),
     setting("images.local_transports", Kind::Texts),
@@ -81,6 +84,41 @@ pub const SETTINGS: &[Setting] = &[
     setting("network.conf_dir", Kind::Path),
     setting("network.bin_dirs", Kind::Texts),
     setting("network.subnet", Kind::Subnet),
+    setting("images.gc_high_percent", Kind::Number),
+    setting("images.gc_low_percent", Kind::Number),
+    setting("images.gc_min_age", Kind::Duration),
+    setting("admission.reserved_memory", Kind::Size),
+    setting("admission.reserved_cpu_milli", Kind::Number),
+    setting("security.scheduler.privileged", Kind::Flag),
+    setting("security.scheduler.host_network", Kind::Flag),
+    setting("security.scheduler.host_pid", Kind::Flag),
+    setting("security.scheduler.host_ipc", Kind::Flag),
+    setting("security.scheduler.host_paths", Kind::Texts),
+    setting("security.scheduler.capabilities", Kind::Texts),
+    setting("security.scheduler.sysctls", Kind::Texts),
+    setting("security.scheduler.unconfined_seccomp", Kind::Flag),
+    setting("security.scheduler.unmasked_proc", Kind::Flag),
+    setting("security.scheduler.privilege_escalation", Kind::Flag),
+    setting("security.manifest.privileged", Kind::Flag),
+    setting("security.manifest.host_network", Kind::Flag),
+    setting("security.manifest.host_pid", Kind::Flag),
+    setting("security.manifest.host_ipc", Kind::Flag),
+    setting("security.manifest.host_paths", Kind::Texts),
+    setting("security.manifest.capabilities", Kind::Texts),
+    setting("security.manifest.sysctls", Kind::Texts),
+    setting("security.manifest.unconfined_seccomp", Kind::Flag),
+    setting("security.manifest.unmasked_proc", Kind::Flag),
+    setting("security.manifest.privilege_escalation", Kind::Flag),
+    setting("security.cli.privileged", Kind::Flag),
+    setting("security.cli.host_network", Kind::Flag),
+    setting("security.cli.host_pid", Kind::Flag),
+    setting("security.cli.host_ipc", Kind::Flag),
+    setting("security.cli.host_paths", Kind::Texts),
+    setting("security.cli.capabilities", Kind::Texts),
+    setting("security.cli.sysctls", Kind::Texts),
+    setting("security.cli.unconfined_seccomp", Kind::Flag),
+    setting("security.cli.unmasked_proc", Kind::Flag),
+    setting("security.cli.privilege_escalation", Kind::Flag),
     setting("tls.ca", Kind::Path),
     setting("tls.cert", Kind::Path),
     setting("tls.key", Kind::Path),
@@ -152,20 +190,32 @@ pub(super) fn of_table(
 ) -> Vec<(&'static Setting, Value)> {
     let mut found = Vec::new();
     for (key, value) in table {
-        match value {
-            Value::Table(inner) if SETTINGS.iter().any(|s| is_in(s.key, key)) => {
-                for (name, value) in inner {
-                    take(&format!("{key}.{name}"), value, path, faults, &mut found);
-                }
-            }
-            value => take(key, value, path, faults, &mut found),
-        }
+        below(key, value, path, faults, &mut found);
     }
     found
 }
 
+/// The settings at a key: of a table of settings, those in it.
+fn below(
+    key: &str,
+    value: &Value,
+    path: &Path,
+    faults: &mut Vec<String>,
+    found: &mut Vec<(&'static Setting, Value)>,
+) {
+    match value {
+        Value::Table(inner) if SETTINGS.iter().any(|s| is_in(s.key, key)) => {
+            for (name, value) in inner {
+                below(&format!("{key}.{name}"), value, path, faults, found);
+            }
+        }
+        value => take(key, value, path, faults, found),
+    }
+}
+
 fn is_in(key: &str, table: &str) -> bool {
-    key.split_once('.').is_some_and(|(outer, _)| outer == table)
+    key.strip_prefix(table)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn take(
@@ -248,6 +298,7 @@ fn read(kind: Kind, text: &str) -> Result<Value, &'static str> {
             "false" | "0" => Value::Boolean(false),
             _ => return Err("true or false"),
         },
+        Kind::Number => Value::Integer(text.parse().map_err(|_| "a whole number, from 0 on")?),
         Kind::Texts => text
             .split(',')
             .map(str::trim)
@@ -280,6 +331,8 @@ fn checked(kind: Kind, value: Value) -> Result<Value, &'static str> {
         (Kind::Size, Value::String(text)) => bytes(text).map(Value::Integer).ok_or(SIZE_FORM),
         (Kind::Size, Value::Integer(bytes)) if *bytes >= 0 => Ok(value),
         (Kind::Size, _) => Err(SIZE_FORM),
+        (Kind::Number, Value::Integer(number)) if *number >= 0 => Ok(value),
+        (Kind::Number, _) => Err("a whole number, from 0 on"),
         (Kind::Duration, Value::String(text)) if positive(text) => Ok(value),
         (Kind::Duration, _) => Err("a duration above zero, like \"30s\" or \"10m\""),
     }

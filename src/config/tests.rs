@@ -198,7 +198,13 @@ fn the_table_of_settings_has_every_field_and_no_other() {
             policy: path(),
             registries_conf: path(),
             authfile: path(),
+            certs_dir: path(),
             ..Images::default()
+        },
+        network: Network {
+            conf_dir: path(),
+            subnet: Some("10.1.2.0/24".into()),
+            ..Network::default()
         },
         tls: Tls {
             ca: path(),
@@ -208,13 +214,14 @@ fn the_table_of_settings_has_every_field_and_no_other() {
         ..Config::default()
     };
     let table = Table::try_from(&full).unwrap();
-    let mut keys = Vec::new();
-    for (key, value) in &table {
-        match value {
-            Value::Table(inner) => keys.extend(inner.keys().map(|k| format!("{key}.{k}"))),
-            _ => keys.push(key.clone()),
-        }
+    fn keys_of(table: &Table, prefix: &str) -> Vec<String> {
+        let keys = table.iter().flat_map(|(key, value)| match value {
+            Value::Table(inner) => keys_of(inner, &format!("{prefix}{key}.")),
+            _ => vec![format!("{prefix}{key}")],
+        });
+        keys.collect()
     }
+    let mut keys = keys_of(&table, "");
     keys.sort();
     let mut known: Vec<&str> = SETTINGS.iter().map(|s| s.key).collect();
     known.sort_unstable();

@@ -72,6 +72,8 @@ pub(super) fn failed(image: &str, error: SkopeoError, limit: Duration) -> ImageE
     match error.fault {
         Fault::Missing => ImageError::Missing { image, source },
         Fault::Denied => ImageError::Denied { image, source },
+        Fault::Untrusted => ImageError::Untrusted { image, source },
+        Fault::Certificate => ImageError::Certificate { image, source },
         Fault::OtherPlatform => other_architecture(&image, "other platforms".to_owned()),
         Fault::Unusable => ImageError::Unusable {
             image,

@@ -32,13 +32,44 @@ pub enum ImageError {
         /// skopeo's words.
         source: Cause,
     },
-    /// The registry, or the trust policy, doesn't let this node have it.
-    #[error("this node may not pull {image}: check the credentials in auth.json and policy.json")]
+    /// The registry doesn't let this node have it.
+    #[error("this node may not pull {image}: check its name and the credentials in auth.json")]
     Denied {
         /// The canonical reference.
         image: String,
         /// skopeo's words.
         source: Cause,
+    },
+    /// The trust policy doesn't let this node have it: not from there, or not without a signature.
+    #[error(
+        "the trust policy of this node rejects {image}: sign it by a key that policy.json names, \
+         or mend that file (images.policy)"
+    )]
+    Untrusted {
+        /// The canonical reference.
+        image: String,
+        /// skopeo's words.
+        source: Cause,
+    },
+    /// The registry's certificate isn't one that this node trusts.
+    #[error(
+        "the registry of {image} shows a certificate that this node doesn't trust: put who signed \
+         it into images.certs_dir, as <host:port>/ca.crt"
+    )]
+    Certificate {
+        /// The canonical reference.
+        image: String,
+        /// skopeo's words.
+        source: Cause,
+    },
+    /// The definition says never to pull it.
+    #[error(
+        "{image} isn't on this node, and its imagePullPolicy is Never: `riklet images pull` it, or \
+         choose another policy"
+    )]
+    NeverPulled {
+        /// The canonical reference.
+        image: String,
     },
     /// The image is for another kind of machine.
     #[error("{image} is built for {found}, other than this node's {wanted}: use another image")]
@@ -185,10 +216,12 @@ impl ImageError {
             Self::Reference { .. }
             | Self::Missing { .. }
             | Self::Denied { .. }
+            | Self::Untrusted { .. }
             | Self::OtherArchitecture { .. }
             | Self::Unusable { .. }
             | Self::Changed { .. } => FailureKind::Permanent,
             Self::Unreachable { .. }
+            | Self::Certificate { .. }
             | Self::Setup { .. }
             | Self::Unpack { .. }
             | Self::Spawn { .. }
@@ -198,6 +231,7 @@ impl ImageError {
             Self::ProgramMissing { .. } => FailureKind::ProgramMissing,
             Self::DiskFull { .. } => FailureKind::DiskFull,
             Self::NoSnapshot { .. } => FailureKind::SnapshotMissing,
+            Self::NeverPulled { .. } => FailureKind::ImageNeverPull,
         }
     }
 }

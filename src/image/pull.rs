@@ -27,7 +27,11 @@ use super::{
     snapshots::Snapshots,
     umoci::Umoci,
 };
-use crate::{node::ReadyImage, runtime::process::Spawner};
+use crate::{
+    model::spec::PullPolicy,
+    node::{ImageWish, ReadyImage},
+    runtime::process::Spawner,
+};
 
 /// How many registries are asked at once what a tag is; skopeo takes some 25 MB each.
 const PARALLEL_ASKS: usize = 8;
@@ -92,22 +96,27 @@ impl Images {
     }
 
     /// Makes the image's snapshot be there. With a digest, `pinned` or in the reference (that one
-    /// wins), it is exactly that one, and nothing is asked if it is there. Without: a tag other
-    /// than `latest` that has led to a snapshot still does; `latest`, no tag, and files on this
-    /// node are asked for each time, as kubelet does it.
+    /// wins), it is exactly that one, and nothing is asked if it is there. Without, the policy
+    /// says whether a name that has led to a snapshot still does; but files on this node are
+    /// asked for each time unless it is `Never`: that costs no network, and their name says
+    /// nothing of what is in them.
+    ///
+    /// Those who wait for one image share one pull, whatever their policies; only `Never` waits
+    /// for none.
     ///
     /// Dropping the future gives the wait up; once nobody waits, the pull is ended, its processes
     /// are killed and its files removed.
     ///
     /// # Errors
     /// See [`ImageError`]; its `kind` is for the retry policy.
-    pub async fn ensure(&self, image: &str, pinned: Option<&str>) -> Outcome {
+    pub async fn ensure(&self, wish: ImageWish<'_>) -> Outcome {
+        let image = wish.image;
         let unreadable = |source| ImageError::Reference {
             image: image.chars().take(300).collect(),
             source,
         };
         let reference: Reference = image.parse().map_err(unreadable)?;
-        let exact = match (reference.digest(), pinned) {
+        let exact = match (reference.digest(), wish.pinned) {
             (Some(digest), _) => Some(digest.clone()),
             (None, Some(pinned)) => Some(pinned.parse().map_err(unreadable)?),
             (None, None) => None,
@@ -115,11 +124,18 @@ impl Images {
         let snapshots = &self.0.snapshots;
         let ready = match &exact {
             Some(digest) => snapshots.by_digest(digest),
-            None if reference.moves() => None,
-            None => snapshots.by_name(&reference.identity()),
+            None => match (wish.policy, &reference) {
+                (PullPolicy::Always, _) => None,
+                (PullPolicy::IfNotPresent, Reference::Local(_)) => None,
+                _ => snapshots.by_name(&reference.identity()),
+            },
         };
         match (ready, exact) {
             (Some(ready), _) => Ok(ready),
+            _ if wish.policy == PullPolicy::Never => {
+                let image = reference.to_string();
+                Err(ImageError::NeverPulled { image })
+            }
             (None, Some(digest)) => self.fetch(&reference, digest).await,
             (None, None) => self.resolve(reference).await,
         }

@@ -167,18 +167,6 @@ impl Reference {
         }
     }
 
-    /// Is it asked for again at each start, as kubelet does with `:latest` and with no tag? A
-    /// file on this node is too: it costs no network, and its name says nothing of what is in it.
-    #[must_use]
-    pub fn moves(&self) -> bool {
-        match self {
-            Self::Registry(image) => {
-                image.digest.is_none() && image.tag.as_deref().is_none_or(|tag| tag == "latest")
-            }
-            Self::Local(_) => true,
-        }
-    }
-
     /// The same image, and exactly `digest` of it, where the transport can ask for one.
     #[must_use]
     pub fn pinned(&self, digest: &Digest) -> Self {

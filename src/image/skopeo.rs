@@ -48,8 +48,12 @@ pub struct SkopeoConfig {
     pub registries_conf: Option<PathBuf>,
     /// `auth.json`; skopeo's own default if none.
     pub authfile: Option<PathBuf>,
+    /// A directory with a directory `host[:port]` for each registry whose certificate is signed by
+    /// somebody of its own (`*.crt`), or which asks for one of ours (`*.cert`, `*.key`);
+    /// containers-certs.d(5). skopeo's own default if none.
+    pub certs_dir: Option<PathBuf>,
     /// Registries, `host[:port]`, that are spoken to by plain HTTP or with any certificate.
-    /// Loopback ones always are, as docker does it.
+    /// Loopback ones always are, as docker does it, unless they are in `certs_dir`.
     pub insecure_registries: BTreeSet<String>,
 }
 
@@ -60,6 +64,7 @@ impl Default for SkopeoConfig {
             policy: None,
             registries_conf: None,
             authfile: None,
+            certs_dir: None,
             insecure_registries: BTreeSet::new(),
         }
     }
@@ -79,24 +84,30 @@ impl SkopeoConfig {
         args
     }
 
-    /// Options after the verb that open the reference's registry; named by the verb.
-    fn access(
-        &self,
-        reference: &Reference,
-        insecure: &'static str,
-        authfile: &'static str,
-    ) -> Vec<OsString> {
+    /// Options after the verb that open the reference's registry; the verb puts `side` before
+    /// each name.
+    fn access(&self, reference: &Reference, side: &str) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let Some(registry) = reference.registry() else {
             return args;
         };
-        if reference.is_loopback() || self.insecure_registries.contains(registry) {
-            args.push(insecure.into());
+        if let Some(certs) = self.certs_of(registry) {
+            args.extend([format!("--{side}cert-dir").into(), certs.into()]);
+        } else if reference.is_loopback() || self.insecure_registries.contains(registry) {
+            args.push(format!("--{side}tls-verify=false").into());
         }
         if let Some(file) = &self.authfile {
-            args.extend([authfile.into(), file.into()]);
+            args.extend([format!("--{side}authfile").into(), file.into()]);
         }
         args
+    }
+
+    /// The directory of a registry's certificates, if it has one. Found by its name rather than
+    /// by a path made of that: the name is a foreign text.
+    fn certs_of(&self, registry: &str) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(self.certs_dir.as_ref()?).ok()?;
+        let mut named = entries.flatten().filter(|e| e.file_name() == registry);
+        named.next().map(|entry| entry.path())
     }
 }
 
@@ -105,8 +116,12 @@ impl SkopeoConfig {
 pub(super) enum Fault {
     /// There is no such image.
     Missing,
-    /// Not for us: credentials, or the trust policy.
+    /// Not for us: credentials.
     Denied,
+    /// Not for us: the trust policy.
+    Untrusted,
+    /// The registry's certificate isn't trusted.
+    Certificate,
     /// A list without an image for this platform.
     OtherPlatform,
     /// Can't be had in this form, today or later.
@@ -174,10 +189,7 @@ impl Skopeo {
             .call("inspect", scratch, deadline)
             .args(["inspect", "--no-tags", "--retry-times=0", "--format"])
             .arg("{{.Digest}} {{.Os}}/{{.Architecture}}")
-            .args(
-                self.config
-                    .access(reference, "--tls-verify=false", "--authfile"),
-            )
+            .args(self.config.access(reference, ""))
             .arg(reference.for_skopeo());
         let output = self.spawner.call(call).await?;
         inspected(&output.stdout).ok_or_else(|| {
@@ -210,10 +222,7 @@ impl Skopeo {
             .args(["copy", "--quiet", "--retry-times=0"])
             .args(["--dest-compress-format", "gzip", "--dest-shared-blob-dir"])
             .arg(blobs)
-            .args(
-                self.config
-                    .access(reference, "--src-tls-verify=false", "--src-authfile"),
-            )
+            .args(self.config.access(reference, "src-"))
             .arg(reference.for_skopeo())
             .arg(target);
         self.spawner.call(call).await?;
@@ -249,6 +258,9 @@ fn inspected(stdout: &[u8]) -> Option<Inspected> {
 /// What skopeo 1.9 says, and what it means; the first row that matches holds. Registries word the
 /// same refusal differently, but the code of the distribution protocol is in all of them.
 const WORDS: &[(&str, Fault)] = &[
+    // First: what follows it is of the policy's own choice.
+    ("Source image rejected", Fault::Untrusted),
+    ("is rejected by policy", Fault::Untrusted),
     ("no space left on device", Fault::DiskFull),
     ("disk quota exceeded", Fault::DiskFull),
     ("loading registries configuration", Fault::Setup),
@@ -267,7 +279,7 @@ const WORDS: &[(&str, Fault)] = &[
     ("requested access to the resource is denied", Fault::Denied),
     ("denied:", Fault::Denied),
     ("invalid username/password", Fault::Denied),
-    ("is rejected by policy", Fault::Denied),
+    ("x509:", Fault::Certificate),
     ("invalid reference format", Fault::Unusable),
     ("server gave HTTP response to HTTPS client", Fault::Setup),
     ("unsupported manifest", Fault::Unusable),

@@ -1,16 +1,16 @@
 //! What an instruction means for what is known. Pure.
 
+use super::{
+    create::{Asked, settle},
+    policy::Rules,
+};
 use crate::model::{
-    definition::{self, Parsed, Strictness},
+    definition,
     fold::{Desired, Fold, InstanceRecord},
     ids::{IdError, InstanceId, MAX_WIRE_ID, Source, Uid},
     instruction::{Ask, Instruction},
     line::Event,
     state::Reason,
-};
-use crate::{
-    error_chain::one_line,
-    image::reference::{ReferenceError, TransportPolicy},
 };
 
 /// What an instruction comes to.
@@ -43,12 +43,7 @@ pub enum Judgement {
 
 /// Judges an instruction; `uid` is the name of the incarnation that it may begin.
 #[must_use]
-pub fn judge(
-    fold: &Fold,
-    instruction: &Instruction,
-    transports: &TransportPolicy,
-    uid: Uid,
-) -> Judgement {
+pub fn judge(fold: &Fold, instruction: &Instruction, rules: &Rules, uid: Uid) -> Judgement {
     let instance = match instance_id(instruction) {
         Ok(instance) => instance,
         // Recorded and shown, never reported: on the wire an illegal id matches other rows.
@@ -58,18 +53,19 @@ pub fn judge(
     // A refusal begins an incarnation only where there is none, nor one that is about to begin.
     let refused = is_free(fold, &instance, instruction.source).then(|| uid.clone());
     match &instruction.ask {
-        Ask::Create { definition } => match read(instruction.source, definition, transports) {
-            Ok(parsed) => create(
+        Ask::Create { definition } => {
+            let asked = Asked {
                 fold,
-                instruction.source,
-                &instance,
+                rules,
+                source: instruction.source,
+                instance: &instance,
                 live,
-                (definition, parsed),
-                uid,
-            ),
+                text: definition,
+            };
+            let judged = asked.judge(uid);
             // What runs goes on running: only a create of an unknown id is reported as Failed.
-            Err((reason, message)) => refuse(refused, reason, message),
-        },
+            judged.unwrap_or_else(|(reason, message)| refuse(refused, reason, message))
+        }
         Ask::Destroy { force } => destroy(instruction.source, *force, live),
         Ask::Unknown { action } => {
             let message = format!("action {action} is neither CREATE (0) nor DESTROY (1)");
@@ -118,7 +114,7 @@ pub(super) fn refused(
     }
 }
 
-fn refuse(uid: Option<Uid>, reason: Reason, message: String) -> Judgement {
+pub(super) fn refuse(uid: Option<Uid>, reason: Reason, message: String) -> Judgement {
     Judgement::Refuse {
         uid,
         reason,
@@ -142,116 +138,6 @@ pub(super) fn instance_id(instruction: &Instruction) -> Result<InstanceId, IdErr
         // A person may name any instance in full, or the source's own by its bare name.
         _ if instruction.instance.contains('@') => instruction.instance.parse(),
         source => InstanceId::local(&instruction.instance, source),
-    }
-}
-
-/// Reads a definition and asks whether its source may have what it asks for.
-fn read(
-    source: Source,
-    text: &str,
-    transports: &TransportPolicy,
-) -> Result<Parsed, (Reason, String)> {
-    let strictness = match source {
-        Source::Scheduler => Strictness::Lenient,
-        _ => Strictness::Strict,
-    };
-    let parsed = definition::parse(text, strictness).map_err(|e| (e.reason, e.to_string()))?;
-    for (n, container) in parsed.spec.containers.iter().enumerate() {
-        if let Err(error) = transports.admit(source, &container.image) {
-            let message = format!("spec.containers[{n}].image: {}", one_line(&error));
-            let reason = match error {
-                ReferenceError::Refused { .. } => Reason::Forbidden,
-                _ => Reason::InvalidDefinition,
-            };
-            return Err((reason, message));
-        }
-    }
-    Ok(parsed)
-}
-
-fn create(
-    fold: &Fold,
-    source: Source,
-    instance: &InstanceId,
-    live: Option<&InstanceRecord>,
-    (text, Parsed { spec, warnings }): (&str, Parsed),
-    uid: Uid,
-) -> Judgement {
-    if instance.source() != source {
-        let message = format!("the {source} can't make {instance}, which would not be its own");
-        return refuse(None, Reason::Forbidden, message);
-    }
-    let (definition, spec) = (text.to_owned(), Box::new(spec));
-    let Some(record) = live else {
-        let instance = instance.clone();
-        let event = Event::Accepted {
-            uid: uid.clone(),
-            instance,
-            source,
-            definition,
-            spec,
-            warnings,
-        };
-        return Judgement::Accept {
-            uid,
-            event: Box::new(event),
-        };
-    };
-    if record.source != source {
-        let message = format!("{instance} belongs to the {}", record.source);
-        return refuse(None, Reason::Forbidden, message);
-    }
-    let uid = record.uid.clone();
-    let equal = record.spec.as_deref() == Some(&*spec);
-    if record.desired == Desired::Gone || ended(fold, record, equal) {
-        let event = Event::Queued {
-            uid: uid.clone(),
-            definition,
-            spec,
-            source,
-        };
-        return Judgement::Accept {
-            uid,
-            event: Box::new(event),
-        };
-    }
-    if equal && record.doubt.is_some() {
-        return settle(record, source);
-    }
-    if equal {
-        return Judgement::Unchanged {
-            why: format!("{instance} runs by this very definition"),
-        };
-    }
-    let generation = record.generation.saturating_add(1);
-    let event = Event::Replaced {
-        uid: uid.clone(),
-        generation,
-        definition,
-        spec,
-        warnings,
-    };
-    Judgement::Accept {
-        uid,
-        event: Box::new(event),
-    }
-}
-
-/// Has it completed, so that a create is one of a new incarnation? Nothing may follow the state
-/// Terminated, so another definition is never its next generation; but the very same one, from
-/// a scheduler that hasn't heard yet that it completed, is no reason to run it once more. Unless
-/// another create waits already: then this is the last word, and takes that one's place.
-fn ended(fold: &Fold, record: &InstanceRecord, equal: bool) -> bool {
-    let again = !equal || record.queued.is_some();
-    record.completed() && (fold.acknowledged(&record.uid) || again)
-}
-
-/// It says what is known already, of an instance in doubt: now it is known to be so.
-fn settle(record: &InstanceRecord, source: Source) -> Judgement {
-    let uid = record.uid.clone();
-    Judgement::Accept {
-        uid: uid.clone(),
-        event: Box::new(Event::Settled { uid, source }),
     }
 }
 

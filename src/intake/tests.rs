@@ -1,3 +1,5 @@
+mod refusals;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
@@ -5,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     book::Recorded,
+    image::reference::TransportPolicy,
     model::{
         fold::{Desired, Fold},
         ids::{InstanceId, MAX_WIRE_ID, Source},

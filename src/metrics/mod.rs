@@ -9,4 +9,4 @@ pub mod instance;
 pub mod node;
 
 pub use instance::{InstanceSample, InstanceSampler};
-pub use node::{NodeSample, NodeSampler};
+pub use node::{NodeSample, NodeSampler, capacity};

@@ -141,6 +141,17 @@ impl NodeSampler {
     }
 }
 
+/// The node's processors, in thousandths of one, and its memory in bytes; none where they can't be
+/// measured.
+#[must_use]
+pub fn capacity() -> Option<(u64, u64)> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = system.total_memory();
+    Some((u64::try_from(cores).ok()? * 1_000, memory)).filter(|_| memory > 0)
+}
+
 /// A disk and a place where it is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Disk {

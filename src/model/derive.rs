@@ -79,11 +79,8 @@ fn container_failure(record: &InstanceRecord, n: Position) -> Option<StateReport
         && !record.container_completed(n)
     {
         let message = format!("image {}: {message}", spec.image);
-        return Some(StateReport::because(
-            State::Failed,
-            Reason::ImagePullBackOff,
-            message,
-        ));
+        let reason = image.reason.unwrap_or(Reason::ImagePullBackOff);
+        return Some(StateReport::because(State::Failed, reason, message));
     }
     if !current {
         return None;

@@ -1,7 +1,7 @@
 //! What CNI's bridge and portmap may leave in the firewall, and its removal.
 //!
-//! Why: bridge's DEL forgets its masquerading rule if the namespace is gone before it (it reads
-//! the addresses in there), and a rule for an address that somebody else gets later is somebody
+//! Why: bridge's DEL forgets its masquerading rule if the namespace is gone before it, or if it
+//! was killed once (it reads the addresses in there and takes them away first), and a rule for an address that somebody else gets later is somebody
 //! else's trouble. Owns: finding by name: both call their chains by a hash of network and
 //! container id, and comment their rules with both. In: names. Must never happen here: a change of
 //! a rule or chain that isn't named so; the chains `CNI-HOSTPORT-*` are everybody's.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     cni::{self, Attachment, Cni, CniError, ConfigList, ListError},
-    firewall,
+    firewall, links,
     own::{self, Subnet},
 };
 use crate::{
@@ -96,11 +96,19 @@ pub enum NetworkError {
         /// Its name.
         network: String,
         /// Why.
-        source: CniError,
+        source: Box<CniError>,
     },
     /// The firewall can't be read or changed.
     #[error("remove what is left in the firewall")]
     Firewall(#[from] CallError),
+    /// A bridge that was half made couldn't be taken away.
+    #[error("remove the half-made bridge {bridge}")]
+    Bridge {
+        /// Its name.
+        bridge: String,
+        /// Why.
+        source: io::Error,
+    },
     /// An address couldn't be given back.
     #[error("give back an address in {}", path.display())]
     Address {
@@ -192,6 +200,10 @@ impl Network {
         netns: &Path,
     ) -> Result<Value, NetworkError> {
         let list = ConfigList::parse(&claim.config)?;
+        let bridge = own::bridge(&self.node);
+        if self.is_own(&claim.network) && links::is_half_made(&bridge) {
+            links::delete(&bridge).map_err(|source| NetworkError::Bridge { bridge, source })?;
+        }
         let added = self.cni.add(&list, at(uid, claim, Some(netns))).await;
         added.map_err(failed("join", claim))
     }
@@ -228,15 +240,21 @@ impl Network {
         let list = ConfigList::parse(&claim.config)?;
         let own = self.is_own(&claim.network);
         let left = self.cni.del(&list, at(uid, claim, netns), joined).await;
-        let by_hand = match left {
-            Err(CniError::Missing { .. }) if own => true,
+        match left {
+            Ok(()) => {}
+            Err(CniError::Missing { .. }) if own => {}
+            // bridge 1.1 fails to leave what it hasn't joined to its end (its chain isn't there).
+            // Told that the namespace is gone, which it will be, it gives back the address.
+            Err(CniError::Refused { .. }) if netns.is_some() => {
+                let again = self.cni.del(&list, at(uid, claim, None), joined).await;
+                again.map_err(failed("leave", claim))?;
+            }
             Err(e) => return Err(failed("leave", claim)(e)),
-            Ok(()) => netns.is_none(),
-        };
-        if by_hand {
-            let spawner = self.cni.spawner();
-            firewall::clear(spawner, &claim.network, |_| false, Some(uid.as_str())).await?;
         }
+        // Always: bridge's DEL removes its rule last, by the addresses that it has just taken off
+        // the interface, so one that was killed in between can't be done again.
+        let spawner = self.cni.spawner();
+        firewall::clear(spawner, &claim.network, |_| false, Some(uid.as_str())).await?;
         if own {
             self.give_back(|id| id == uid.as_str())?;
         }
@@ -258,6 +276,21 @@ impl Network {
             true => self.give_back(|id| id == uid.as_str()),
             false => self.leave(uid, claim, None, joined).await,
         }
+    }
+
+    /// Removes whatever the own network holds for an incarnation of which nothing is known.
+    ///
+    /// # Errors
+    /// Something of it can't be removed.
+    pub async fn forget(&self, uid: &Uid) -> Result<(), NetworkError> {
+        if !self.keep.exists() {
+            return Ok(());
+        }
+        self.give_back(|id| id == uid.as_str())?;
+        let network = own::name(&self.node);
+        let spawner = self.cni.spawner();
+        firewall::clear(spawner, &network, |_| false, Some(uid.as_str())).await?;
+        Ok(())
     }
 
     /// Removes what the own network still holds for incarnations that aren't `known`: addresses,
@@ -341,6 +374,6 @@ fn failed(verb: &'static str, claim: &NetworkClaim) -> impl Fn(CniError) -> Netw
     move |source| NetworkError::Plugin {
         verb,
         network: network.clone(),
-        source,
+        source: Box::new(source),
     }
 }

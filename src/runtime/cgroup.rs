@@ -27,6 +27,7 @@ use std::{
 mod claim;
 mod kill;
 pub mod layout;
+mod limit;
 pub mod usage;
 
 pub use layout::{Layout, Version};

@@ -214,11 +214,12 @@ impl Conmon {
     }
 
     /// Spawns the monitor of `id` in its bundle. Blocks for the milliseconds of fork, exec and
-    /// the kernel's cgroup lock; [`Conmon::created`] says how it went on.
+    /// the kernel's cgroup lock; [`Conmon::created`] says how it went on. `tty`: the container has
+    /// a terminal, `stdin`: its standard input stays open.
     ///
     /// # Errors
     /// See [`MonitorError`].
-    pub fn spawn(&self, id: &ContainerId) -> Result<(), MonitorError> {
+    pub fn spawn(&self, id: &ContainerId, tty: bool, stdin: bool) -> Result<(), MonitorError> {
         self.check_runtime()?;
         let persist = self.layout.persist(id);
         let failed = |path: &Path, source| MonitorError::Prepare {
@@ -238,6 +239,11 @@ impl Conmon {
         let (sync, words): (File, File) = (append("sync")?, append("words")?);
         let mut detached = Detached::new(&self.program, monitor_cgroup(id));
         detached.args = self.args(id);
+        let switches = [(tty, "-t"), (stdin, "-i")];
+        let wanted = switches.iter().filter(|(wanted, _)| *wanted);
+        detached
+            .args
+            .extend(wanted.map(|(_, switch)| switch.into()));
         detached.env = vec![("_OCI_SYNCPIPE".into(), "3".into())];
         detached.cwd = Some(self.layout.bundle(id));
         detached.third = Some(sync);

@@ -7,6 +7,7 @@
 //! ```text
 //! <state>/pods/<uid>/                 the sandbox; it is the mark that netns rk-<uid> is ours
 //! <state>/pods/<uid>/sandbox.json     what the sandbox was made of, in which boot, how far
+//! <state>/pods/<uid>/volumes/<i>      a volume, by its position in the definition
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
 //! <state>/logs/<uid>/<n>-<attempt>.log
@@ -147,6 +148,18 @@ impl Layout {
     #[must_use]
     pub fn own_network(&self) -> PathBuf {
         self.state.join("network").join("riklet.conflist")
+    }
+
+    /// Where the node's own seccomp profiles lie, for definitions that name one.
+    #[must_use]
+    pub fn profiles(&self) -> PathBuf {
+        self.state.join("seccomp")
+    }
+
+    /// An incarnation's volumes.
+    #[must_use]
+    pub fn volumes(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("volumes")
     }
 
     /// A container's bundle.

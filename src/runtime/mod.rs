@@ -9,9 +9,13 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod conmon;
+pub mod facts;
 pub mod layout;
 pub mod process;
 pub mod real_node;
 pub mod reaper;
 pub mod runc;
 pub mod runc_state;
+mod strays;
+pub mod tree;
+pub mod volumes;

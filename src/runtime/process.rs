@@ -43,7 +43,7 @@ mod lease;
 pub(in crate::runtime) mod sys;
 
 pub use call::{Call, CallError, Detached, Output};
-pub use identity::{alive, ending, identify, unreaped};
+pub use identity::{Kin, alive, ending, identify, kin, unreaped};
 
 use capture::Capture;
 use lease::Lease;

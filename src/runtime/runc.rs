@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::process::{Call, CallError, Spawner};
+use super::process::{Call, CallError, Output, Spawner};
 use crate::model::ids::ContainerId;
 
 /// What a runtime said when it refused.
@@ -92,14 +92,20 @@ struct LogLine {
 /// The last error among runc's words; where nothing is JSON, the last line.
 #[must_use]
 pub fn last_error(stderr: &str) -> String {
-    let lines = || stderr.lines().map(str::trim).filter(|l| !l.is_empty());
-    let error = lines()
-        .filter_map(|line| serde_json::from_str::<LogLine>(line).ok())
-        .rfind(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"));
-    match error {
-        Some(line) => line.msg,
-        None => lines().next_back().unwrap_or("no word of why").to_owned(),
-    }
+    own_error(stderr).unwrap_or_else(|| {
+        let mut lines = stderr.lines().map(str::trim).filter(|l| !l.is_empty());
+        lines.next_back().unwrap_or("no word of why").to_owned()
+    })
+}
+
+/// The last error that runc itself wrote; none if all of these are a command's own words.
+#[must_use]
+pub fn own_error(stderr: &str) -> Option<String> {
+    stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str::<LogLine>(line.trim()).ok())
+        .rfind(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"))
+        .map(|line| line.msg)
 }
 
 /// What kind of no a message is. The one place where riklet reads a runtime's prose, for its
@@ -113,7 +119,11 @@ pub fn refusal(message: &str) -> Refusal {
         Refusal::Exists
     } else if has("already running") || has("is not stopped") {
         Refusal::Running
-    } else if has("has stopped") || has("not running") || has("process already finished") {
+    } else if has("has stopped")
+        || has("a stopped container")
+        || has("not running")
+        || has("process already finished")
+    {
         Refusal::Stopped
     } else {
         Refusal::Other
@@ -262,6 +272,22 @@ impl Runc {
         serde_json::from_slice::<Option<Vec<Listed>>>(&text)
             .map(Option::unwrap_or_default)
             .map_err(|source| RuncError::Output { verb, source })
+    }
+
+    /// Runs `command` inside a running container to its end, within `limit`. At the limit runc is
+    /// ended, and what it had put into the container isn't: see [`strays`](super::strays).
+    ///
+    /// # Errors
+    /// As [`Spawner::call`]'s; a command that exits with another code than 0 is one.
+    pub async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Output, CallError> {
+        let args = self.exec_args(id, false, command).into_iter().skip(1);
+        let call = Call::new(&self.program, limit).args(args).verb("exec");
+        self.spawner.call(call).await
     }
 
     /// The whole command line that runs `command` inside a running container. Never by conmon's

@@ -198,6 +198,7 @@ impl Die {
             6 => Event::ImageFailed {
                 uid,
                 image,
+                reason: None,
                 message: "no such image".to_owned(),
                 retryable: self.choice.is_multiple_of(2),
                 retry_up: self.number,

@@ -27,6 +27,7 @@ use crate::{
         real_node::{Deadlines, ImageSource, Programs, RealNode, RealNodeConfig},
         reaper::Reaper,
         runc_state::{self, RuncState},
+        tree,
     },
 };
 
@@ -129,6 +130,7 @@ impl RealWorld {
             state_dir: dir.join("state"),
             run_dir: dir.join("run"),
             node_uid,
+            node_name: "real-node".to_owned(),
             programs: Programs::default(),
             deadlines: Deadlines::default(),
             seccomp: Some(DISTRIBUTION_PROFILE.into()),
@@ -188,7 +190,7 @@ impl Drop for RealWorld {
         while self.cgroups.remove("").is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = tree::unmount_below(&self.dir).and_then(|()| tree::remove(&self.dir));
     }
 }
 

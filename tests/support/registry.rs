@@ -39,20 +39,37 @@ pub struct Registry {
 impl Registry {
     /// Starts one and waits until it listens.
     pub fn start() -> Self {
-        Self::configured("")
+        Self::configured("", false)
     }
 
     /// The same, with user and password `riklet`/`secret`.
     pub fn with_password() -> Self {
-        Self::configured("auth: {htpasswd: {realm: test, path: htpasswd}}\n")
+        Self::configured("auth: {htpasswd: {realm: test, path: htpasswd}}\n", false)
     }
 
-    fn configured(more: &str) -> Self {
+    /// The same over TLS, with a certificate of its own for 127.0.0.1.
+    pub fn with_tls() -> Self {
+        Self::configured("", true)
+    }
+
+    /// The certificate of [`with_tls`](Self::with_tls).
+    pub fn certificate(&self) -> PathBuf {
+        self._dir.path().join("cert.pem")
+    }
+
+    fn configured(more: &str, tls: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (config, log) = (dir.path().join("config.yml"), dir.path().join("log"));
+        if tls {
+            make_certificate(dir.path());
+        }
+        let tls = match tls {
+            true => ", tls: {certificate: cert.pem, key: key.pem}",
+            false => "",
+        };
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\n{more}\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:0\"{tls}}}\n",
             dir.path().join("data").display()
         );
         fs::write(&config, text).unwrap();
@@ -200,6 +217,18 @@ impl Drop for Registry {
         // Beside riklet's reaper this says ECHILD at once; the shell ends all the same.
         let _ = self.shell.wait();
     }
+}
+
+/// A key and a certificate that it signs itself, for 127.0.0.1.
+fn make_certificate(dir: &Path) {
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+                  -keyout key.pem -out cert.pem -subj /CN=127.0.0.1 \
+                  -addext subjectAltName=IP:127.0.0.1 2>/dev/null";
+    let _ = Command::new("/bin/sh")
+        .args(["-c", script])
+        .current_dir(dir)
+        .status();
+    assert!(dir.join("cert.pem").exists(), "openssl made no certificate");
 }
 
 /// A port on loopback where nothing listens: `127.0.0.1:<port>`.

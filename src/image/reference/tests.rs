@@ -62,7 +62,6 @@ fn of_tag_and_digest_skopeo_gets_the_digest_only() {
     assert_eq!(both.to_string(), format!("h:1/a:tag@{SUM}"));
     assert_eq!(both.for_skopeo(), format!("docker://h:1/a@{SUM}"));
     assert_eq!(both.identity(), format!("h:1/a@{SUM}"));
-    assert!(!both.moves());
     let other: Reference = format!("h:1/a@{SUM}").parse().unwrap();
     assert_eq!(other.identity(), both.identity());
     let tagged: Reference = "h:1/a:tag".parse().unwrap();
@@ -112,13 +111,6 @@ fn what_docker_refuses_is_refused_with_the_reason() {
         ReferenceError::TooLong(300)
     ));
     assert!(matches!(refusal("oci:/a\0b"), ReferenceError::Path(_)));
-}
-
-#[test]
-fn only_latest_no_tag_and_local_files_are_asked_for_again() {
-    let moves = |text: &str| text.parse::<Reference>().unwrap().moves();
-    assert!(moves("a") && moves("a:latest") && moves("oci:/x"));
-    assert!(!moves("a:1") && !moves(&format!("a:latest@{SUM}")));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn what_can_never_succeed_is_told_from_what_may_pass() {
         ),
         (
             r#"level=fatal msg="Source image rejected: Running image docker://h/app:1 is rejected by policy.""#,
-            Fault::Denied,
+            Fault::Untrusted,
         ),
         (
             r#"level=fatal msg="choosing an image from manifest list docker://h/app:list: no image found in image index for architecture amd64, variant \"\", OS linux""#,
@@ -70,6 +70,14 @@ fn what_can_never_succeed_is_told_from_what_may_pass() {
         (
             r#"level=fatal msg="Error parsing image name \"docker://127.0.0.1:1/x:1\": pinging container registry 127.0.0.1:1: Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused""#,
             Fault::Passing,
+        ),
+        (
+            r#"level=fatal msg="Source image rejected: A signature was required, but no signature exists""#,
+            Fault::Untrusted,
+        ),
+        (
+            r#"level=fatal msg="pinging container registry r:1: Get \"https://r:1/v2/\": x509: certificate signed by unknown authority""#,
+            Fault::Certificate,
         ),
         ("", Fault::Passing),
     ];
@@ -105,11 +113,12 @@ fn only_loopback_and_configured_registries_are_spoken_to_insecurely() {
         config.global(),
         ["--policy", "/p", "--registries-conf", "/r"]
     );
-    let access = |image: &str| config.access(&image.parse().unwrap(), "--insecure", "--auth");
-    assert_eq!(access("127.0.0.1:1/a"), ["--insecure", "--auth", "/a"]);
-    assert_eq!(access("10.0.0.1:5000/a"), ["--insecure", "--auth", "/a"]);
-    assert_eq!(access("10.0.0.1:5001/a"), ["--auth", "/a"]);
-    assert_eq!(access("busybox"), ["--auth", "/a"]);
+    let access = |image: &str| config.access(&image.parse().unwrap(), "src-");
+    let insecure = ["--src-tls-verify=false", "--src-authfile", "/a"];
+    assert_eq!(access("127.0.0.1:1/a"), insecure);
+    assert_eq!(access("10.0.0.1:5000/a"), insecure);
+    assert_eq!(access("10.0.0.1:5001/a"), ["--src-authfile", "/a"]);
+    assert_eq!(access("busybox"), ["--src-authfile", "/a"]);
     assert!(access("oci:/a").is_empty());
     assert!(SkopeoConfig::default().global().is_empty());
 }

@@ -62,6 +62,9 @@ pub struct ImageRecord {
     /// Why the last try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The same in a word, if not [`Reason::ImagePullBackOff`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// A container's end that was asked for.
@@ -233,6 +236,13 @@ impl InstanceRecord {
     #[must_use]
     pub fn container(&self, n: Position) -> Option<&ContainerRecord> {
         self.containers.get(usize::from(n))
+    }
+
+    /// Its address, once its sandbox stands on a network.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let sandbox = self.sandbox.as_ref().filter(|s| s.ready)?;
+        sandbox.addresses.first().copied()
     }
 
     /// The container of the current definition at `n`, if there is one.

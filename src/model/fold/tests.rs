@@ -436,6 +436,7 @@ fn delays_count_anew_after_a_reboot_and_are_at_most_300_seconds() {
         let image_failed = Event::ImageFailed {
             uid: uid(1),
             image: "image".to_owned(),
+            reason: None,
             message: "registry down".to_owned(),
             retryable: true,
             retry_up: next_up,

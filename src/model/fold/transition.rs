@@ -133,22 +133,29 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             };
             record.images.insert(image.clone(), ready);
         }
-        Event::ImageFailed {
-            image,
-            message,
-            retry_up,
-            ..
-        } => {
-            let image = record.images.entry(image.clone()).or_default();
-            image.snapshot = None;
-            image.failures = image.failures.saturating_add(1);
-            image.retry_up = Some(*retry_up);
-            image.message = Some(message.clone());
+        Event::ImageFailed { image, .. } => {
+            fail_image(record.images.entry(image.clone()).or_default(), event);
         }
         Event::SandboxIntended { .. }
         | Event::SandboxReady { .. }
         | Event::SandboxFailed { .. } => apply_to_sandbox(record, event, moment),
         _ => apply_to_container(record, event, moment),
+    }
+}
+
+fn fail_image(image: &mut ImageRecord, event: &Event) {
+    if let Event::ImageFailed {
+        reason,
+        message,
+        retry_up,
+        ..
+    } = event
+    {
+        image.snapshot = None;
+        image.failures = image.failures.saturating_add(1);
+        image.retry_up = Some(*retry_up);
+        image.message = Some(message.clone());
+        image.reason = *reason;
     }
 }
 

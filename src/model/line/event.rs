@@ -128,6 +128,9 @@ pub enum Event {
         uid: Uid,
         /// The image as the definition names it.
         image: String,
+        /// Why, in a word, if not for [`Reason::ImagePullBackOff`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
         /// Why, in a sentence.
         message: String,
         /// Will a later try make sense?

@@ -70,14 +70,15 @@ impl Exit {
         }
     }
 
-    /// An exit as a shell would number it: above 128 a signal ended it.
+    /// An exit as a shell would number it: above 128 a signal ended it. What the kernel killed in
+    /// it is why it failed, and no reason if it ended well all the same.
     #[must_use]
     pub fn from_code(code: i32, oom: bool) -> Self {
         Self {
             code: Some(code),
             signal: (code > 128 && code <= 128 + 64).then(|| code - 128),
             oom,
-            reason: oom.then_some(Reason::OOMKilled),
+            reason: (oom && code != 0).then_some(Reason::OOMKilled),
             message: None,
         }
     }

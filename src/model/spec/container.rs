@@ -20,7 +20,7 @@ pub enum Role {
 }
 
 /// When a registry is asked for an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PullPolicy {
     /// For each incarnation and generation; its restarts run what was had then.
     Always,

@@ -11,7 +11,8 @@ use crate::{
         fold::{Desired, InstanceRecord},
         ids::{ContainerId, InstanceId, Uid},
         line::{Event, Intent},
-        spec::{PullPolicy, WorkloadSpec},
+        spec::{ContainerSpec, PullPolicy, WorkloadSpec},
+        state::Reason,
     },
     node::{CreateRequest, Failure, FailureKind, ImageWish, Node, Sandbox, SandboxRequest},
     plan::backoff,
@@ -43,8 +44,11 @@ impl<N: Node, B: Book> Context<N, B> {
     ) -> Result<Done, ActionError> {
         let policy = self.book.read(|fold| {
             let record = fold.instances.get(uid)?;
-            let mut named = record.spec.as_ref()?.containers.iter();
-            Some(named.find(|c| c.image == image)?.pull_policy())
+            let all = record.spec.as_ref()?.containers.iter();
+            // Of several containers of one image, the one that wants most is heeded.
+            all.filter(|c| c.image == image)
+                .map(ContainerSpec::pull_policy)
+                .min()
         });
         let wish = ImageWish {
             image,
@@ -74,9 +78,11 @@ impl<N: Node, B: Book> Context<N, B> {
                 let delay = backoff::after_failures(failures.unwrap_or(0) + 1);
                 let retry_up = self.book.now().up + delay;
                 let (message, retryable) = (one_line(&failure), failure.retryable());
+                let never = failure.kind == FailureKind::ImageNeverPull;
                 self.write(Event::ImageFailed {
                     uid,
                     image,
+                    reason: never.then_some(Reason::ErrImageNeverPull),
                     message,
                     retryable,
                     retry_up,
@@ -173,6 +179,7 @@ impl<N: Node, B: Book> Context<N, B> {
                 self.write(Event::ImageFailed {
                     uid: uid.clone(),
                     image: wanted.image,
+                    reason: None,
                     message: one_line(&failure),
                     retryable: true,
                     retry_up: self.book.now().up,

@@ -10,16 +10,24 @@ use std::{
 
 use oci_spec::{
     image::ImageConfiguration,
-    runtime::{Linux, LinuxSeccomp, Mount, Process, Root, Spec, User},
+    runtime::{
+        Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxResources, LinuxSeccomp,
+        Mount, Process, Root, Spec, User,
+    },
 };
 
 use super::{
+    confinement::Confinement,
     defaults::{self, Joined},
+    environment, limits, mounts,
     user::ResolvedUser,
 };
-use crate::model::{
-    ids::{ContainerId, InstanceId, NodeUid, Uid},
-    spec::{ContainerSpec, WorkloadSpec},
+use crate::{
+    model::{
+        ids::{ContainerId, InstanceId, NodeUid, Uid},
+        spec::{ContainerSpec, VolumeMount, WorkloadSpec},
+    },
+    runtime::facts::Facts,
 };
 
 /// Annotation: whose node's container it is.
@@ -44,6 +52,8 @@ pub struct Ingredients<'a> {
     pub instance: &'a str,
     /// The definition's model.
     pub workload: &'a WorkloadSpec,
+    /// What a definition may ask of node and incarnation.
+    pub facts: &'a Facts<'a>,
     /// The container in it.
     pub container: &'a ContainerSpec,
     /// The image's configuration.
@@ -61,7 +71,15 @@ pub struct Ingredients<'a> {
     /// The daemon's own hard limit of open files; none if it has none.
     pub open_files: Option<u64>,
     /// Files of the bundle seen inside: source, target.
-    pub files: &'a [(PathBuf, &'static str)],
+    pub files: &'a [(PathBuf, String)],
+    /// What it may do.
+    pub confinement: &'a Confinement,
+    /// The node's devices, if it has them.
+    pub devices: Vec<LinuxDevice>,
+    /// What it sees of volumes.
+    pub volumes: Vec<Mount>,
+    /// The kernel counts swap.
+    pub swap: bool,
 }
 
 /// Why no config.json can be made; the same definition and image never make one.
@@ -73,6 +91,15 @@ pub enum ConfigError {
          `command` in the definition"
     )]
     NoCommand(String),
+    /// A target that the runtime needs, or that isn't one.
+    #[error(
+        "container {0:?} mounts a volume at {1:?}; name an absolute path without `..` that is not \
+         / and not below /proc"
+    )]
+    Target(String, String),
+    /// A parameter of the node itself.
+    #[error("the sysctl {0} would be set for the node; leave it, or the sharing of its namespace")]
+    Sysctl(String),
     /// A text with a NUL, which no process can be given.
     #[error("container {0:?} has a NUL character in its command, environment or directory")]
     Nul(String),
@@ -102,114 +129,6 @@ pub fn hostname(uid: &Uid, instance: &str, workload: &WorkloadSpec) -> String {
         .unwrap_or_else(|| uid.to_string())
 }
 
-/// Variables in order; setting one again replaces it in place.
-#[derive(Default)]
-struct Environment(Vec<(String, String)>);
-
-impl Environment {
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    fn set(&mut self, name: &str, value: String) {
-        match self.0.iter_mut().find(|(n, _)| n == name) {
-            Some(found) => found.1 = value,
-            None => self.0.push((name.to_owned(), value)),
-        }
-    }
-
-    fn set_default(&mut self, name: &str, value: &str) {
-        if self.get(name).is_none() {
-            self.set(name, value.to_owned());
-        }
-    }
-}
-
-/// Kubernetes' `$(NAME)`: replaced if the definition sets NAME, left alone if not; `$$` is a
-/// plain `$`.
-fn expand(text: &str, known: &Environment) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = rest
-            .strip_prefix('(')
-            .and_then(|inner| inner.split_once(')'))
-        {
-            match known.get(name) {
-                Some(value) => out.push_str(value),
-                None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
-                }
-            }
-            rest = after;
-        } else {
-            out.push('$');
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The variables that the definition sets, each able to name those before it.
-fn own_variables(container: &ContainerSpec) -> Environment {
-    let mut own = Environment::default();
-    for variable in &container.env {
-        let value = expand(&variable.value, &own);
-        own.set(&variable.name, value);
-    }
-    own
-}
-
-/// `command` replaces the image's entrypoint and drops its arguments; `args` replaces those.
-fn arguments(from: &Ingredients<'_>, own: &Environment) -> Result<Vec<String>, ConfigError> {
-    let image = from.image.config().as_ref();
-    let of_image = |part: Option<&Option<Vec<String>>>| part.cloned().flatten().unwrap_or_default();
-    let (command, args) = (&from.container.command, &from.container.args);
-    let expanded = |texts: &[String]| texts.iter().map(|t| expand(t, own)).collect::<Vec<_>>();
-    let mut all = if command.is_empty() {
-        of_image(image.map(|c| c.entrypoint()))
-    } else {
-        expanded(command)
-    };
-    if !args.is_empty() {
-        all.extend(expanded(args));
-    } else if command.is_empty() {
-        all.extend(of_image(image.map(|c| c.cmd())));
-    }
-    match all.first() {
-        Some(program) if !program.is_empty() => Ok(all),
-        _ => Err(ConfigError::NoCommand(from.container.name.clone())),
-    }
-}
-
-fn environment(from: &Ingredients<'_>, own: Environment) -> Vec<String> {
-    let mut all = Environment::default();
-    let image = from.image.config().as_ref();
-    for pair in image.and_then(|c| c.env().as_ref()).into_iter().flatten() {
-        if let Some((name, value)) = pair.split_once('=') {
-            all.set(name, value.to_owned());
-        }
-    }
-    all.set_default("PATH", defaults::PATH);
-    all.set_default("HOSTNAME", from.hostname);
-    for (name, value) in own.0 {
-        all.set(&name, value);
-    }
-    all.set_default("HOME", &from.user.home);
-    all.0
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
-}
-
 fn working_directory(from: &Ingredients<'_>) -> PathBuf {
     let image = from.image.config().as_ref();
     let wished = from
@@ -223,9 +142,9 @@ fn working_directory(from: &Ingredients<'_>) -> PathBuf {
 }
 
 fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
-    let own = own_variables(from.container);
-    let args = arguments(from, &own)?;
-    let env = environment(from, own);
+    let own = environment::own_variables(from);
+    let args = environment::arguments(from, &own)?;
+    let env = environment::environment(from, own);
     let cwd = working_directory(from);
     if args.iter().chain(&env).any(|text| text.contains('\0'))
         || cwd.as_os_str().as_encoded_bytes().contains(&0)
@@ -240,18 +159,25 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
         .set_username(None);
     let mut process = Process::default();
     process
-        .set_terminal(Some(false))
+        .set_terminal(Some(from.container.tty))
         .set_console_size(None)
         .set_user(user)
         .set_args(Some(args))
         .set_command_line(None)
         .set_env(Some(env))
         .set_cwd(cwd)
-        .set_capabilities(Some(defaults::capabilities(from.user.uid)))
+        .set_capabilities(Some(defaults::capabilities(
+            from.user.uid,
+            &from.confinement.capabilities,
+        )))
         .set_rlimits(Some(defaults::rlimits(from.open_files)))
-        .set_no_new_privileges(Some(true))
+        .set_no_new_privileges(Some(from.confinement.no_new_privileges))
         .set_apparmor_profile(None)
-        .set_oom_score_adj(Some(defaults::OOM_SCORE_ADJ))
+        .set_oom_score_adj(Some(limits::oom_score_adj(
+            from.workload,
+            from.container,
+            from.facts.node.memory,
+        )))
         .set_selinux_label(None)
         .set_io_priority(None)
         .set_scheduler(None)
@@ -259,27 +185,73 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
     Ok(process)
 }
 
-fn linux(from: &Ingredients<'_>) -> Linux {
+fn resources(from: &Ingredients<'_>) -> LinuxResources {
+    let mut resources = defaults::resources(from.confinement.privileged);
+    let wished = &from.container.resources;
+    resources
+        .set_cpu(Some(limits::cpu(wished)))
+        .set_memory(limits::memory(wished, from.swap));
+    resources
+}
+
+/// Kernel parameters of the container's own namespaces.
+fn sysctls(from: &Ingredients<'_>) -> Result<Option<HashMap<String, String>>, ConfigError> {
+    let wished = &from.workload.security.sysctls;
+    let shared = |name: &str| match name.starts_with("net.") {
+        true => from.workload.host_network,
+        false => from.workload.host_ipc,
+    };
+    if let Some((name, _)) = wished.iter().find(|(name, _)| shared(name)) {
+        return Err(ConfigError::Sysctl(name.clone()));
+    }
+    Ok(Some(wished.iter().cloned().collect()).filter(|all: &HashMap<_, _>| !all.is_empty()))
+}
+
+fn namespaces(from: &Ingredients<'_>) -> Vec<LinuxNamespace> {
+    let mut all = defaults::namespaces(from.joined);
+    all.retain(|namespace| !(from.workload.host_pid && namespace.typ() == LinuxNamespaceType::Pid));
+    all
+}
+
+fn linux(from: &Ingredients<'_>) -> Result<Linux, ConfigError> {
+    let unmasked = from.confinement.unmasked;
+    let paths = |paths: Vec<String>| if unmasked { Vec::new() } else { paths };
     let mut linux = Linux::default();
     linux
         .set_net_devices(None)
         .set_uid_mappings(None)
         .set_gid_mappings(None)
-        .set_sysctl(None)
-        .set_resources(Some(defaults::resources()))
+        .set_sysctl(sysctls(from)?)
+        .set_resources(Some(resources(from)))
         .set_cgroups_path(Some(from.cgroups_path.into()))
-        .set_namespaces(Some(defaults::namespaces(from.joined)))
-        .set_devices(None)
+        .set_namespaces(Some(namespaces(from)))
+        .set_devices(Some(from.devices.clone()).filter(|all| !all.is_empty()))
         .set_seccomp(from.seccomp.cloned())
         .set_rootfs_propagation(None)
-        .set_masked_paths(Some(defaults::masked_paths()))
-        .set_readonly_paths(Some(defaults::readonly_paths()))
+        .set_masked_paths(Some(paths(defaults::masked_paths())))
+        .set_readonly_paths(Some(paths(defaults::readonly_paths())))
         .set_mount_label(None)
         .set_intel_rdt(None)
         .set_memory_policy(None)
         .set_personality(None)
         .set_time_offsets(None);
-    linux
+    Ok(linux)
+}
+
+fn all_mounts(from: &Ingredients<'_>) -> Result<Vec<Mount>, ConfigError> {
+    let bad = |wish: &&VolumeMount| !mounts::may_lie_at(&wish.path) || wish.path.contains('\0');
+    if let Some(wish) = from.container.mounts.iter().find(bad) {
+        let name = from.container.name.clone();
+        return Err(ConfigError::Target(name, wish.path.clone()));
+    }
+    let shm = from.joined.shm.as_deref();
+    let mut own: Vec<Mount> = defaults::mounts(shm.unwrap_or(Path::new("/dev/shm")));
+    if from.confinement.privileged {
+        defaults::make_writable(&mut own);
+    }
+    let files = from.files.iter();
+    own.extend(files.map(|(source, target)| defaults::bind_file(source, target)));
+    Ok(mounts::in_order(own, from.volumes.clone()))
 }
 
 /// Makes the whole of config.json.
@@ -289,14 +261,8 @@ fn linux(from: &Ingredients<'_>) -> Linux {
 pub fn spec(from: &Ingredients<'_>) -> Result<Spec, ConfigError> {
     let mut root = Root::default();
     // Relative to the bundle, which is the runtime's working directory.
-    root.set_path("rootfs".into()).set_readonly(Some(false));
-    let shm = from.joined.shm.as_deref();
-    let mut mounts: Vec<Mount> = defaults::mounts(shm.unwrap_or(Path::new("/dev/shm")));
-    mounts.extend(
-        from.files
-            .iter()
-            .map(|(source, target)| defaults::bind_file(source, target)),
-    );
+    root.set_path("rootfs".into())
+        .set_readonly(Some(from.container.security.read_only_root));
     let annotations: HashMap<String, String> = [
         (NODE, from.node.to_string()),
         (INSTANCE, from.instance.to_owned()),
@@ -310,13 +276,13 @@ pub fn spec(from: &Ingredients<'_>) -> Result<Spec, ConfigError> {
     let mut spec = Spec::default();
     spec.set_version("1.0.2".to_owned())
         .set_root(Some(root))
-        .set_mounts(Some(mounts))
+        .set_mounts(Some(all_mounts(from)?))
         .set_process(Some(process(from)?))
         .set_hostname(Some(from.hostname.to_owned()))
         .set_domainname(None)
         .set_hooks(None)
         .set_annotations(Some(annotations))
-        .set_linux(Some(linux(from)))
+        .set_linux(Some(linux(from)?))
         .set_solaris(None)
         .set_windows(None)
         .set_vm(None)

@@ -16,10 +16,6 @@ use oci_spec::runtime::{
 /// The most processes and threads a container may have.
 pub const PIDS_LIMIT: i64 = 2048;
 
-/// Where the kernel's killer looks first when the node runs out of memory: at containers, before
-/// the node's own services (0) and long before the daemon (-999).
-pub const OOM_SCORE_ADJ: i32 = 200;
-
 /// What PATH is where neither image nor definition says.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -65,11 +61,11 @@ const READONLY: [&str; 6] = [
     "/proc/sysrq-trigger",
 ];
 
-/// Capabilities of a process of user `uid`: the 11 at most, and for another user than root none
+/// Capabilities of a process of user `uid`: `most` at most, and for another user than root none
 /// that act; never ambient or inheritable ones.
 #[must_use]
-pub fn capabilities(uid: u32) -> LinuxCapabilities {
-    let all: Capabilities = CAPABILITIES.into_iter().collect();
+pub fn capabilities(uid: u32, most: &[Capability]) -> LinuxCapabilities {
+    let all: Capabilities = most.iter().copied().collect();
     let acting = if uid == 0 {
         all.clone()
     } else {
@@ -100,11 +96,11 @@ pub fn rlimits(most: Option<u64>) -> Vec<PosixRlimit> {
 }
 
 /// No device but those that every runtime makes (null, zero, full, random, urandom, tty, pts):
-/// the first rule denies all, runc appends its own.
+/// the first rule denies all, runc appends its own. `every`: all devices.
 #[must_use]
-pub fn resources() -> LinuxResources {
+pub fn resources(every: bool) -> LinuxResources {
     let mut none = LinuxDeviceCgroup::default();
-    none.set_allow(false)
+    none.set_allow(every)
         .set_typ(None)
         .set_major(None)
         .set_minor(None)
@@ -208,6 +204,18 @@ pub fn mounts(shm: &Path) -> Vec<Mount> {
     ]
 }
 
+/// The kernel's files to write too, for a container that is privileged.
+pub fn make_writable(mounts: &mut [Mount]) {
+    for mount in mounts
+        .iter_mut()
+        .filter(|m| m.destination().starts_with("/sys"))
+    {
+        if let Some(options) = mount.options_mut() {
+            options.retain(|option| option != "ro");
+        }
+    }
+}
+
 /// The memory that a sandbox's containers share, or the node's.
 fn shared_memory(shm: &Path) -> Mount {
     let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
@@ -219,7 +227,13 @@ fn shared_memory(shm: &Path) -> Mount {
 /// A file of the host, seen at `target`.
 #[must_use]
 pub fn bind_file(source: &Path, target: &str) -> Mount {
-    let mut mount = mount(target, "bind", "", &["bind", "rprivate", "nosuid", "nodev"]);
+    bind(source, target, &["bind", "rprivate", "nosuid", "nodev"])
+}
+
+/// Something of the host, seen at `target`.
+#[must_use]
+pub fn bind(source: &Path, target: &str, options: &[&str]) -> Mount {
+    let mut mount = mount(target, "bind", "", options);
     mount.set_source(Some(source.to_owned()));
     mount
 }

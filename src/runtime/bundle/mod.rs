@@ -5,11 +5,19 @@
 //! or a sync (a bundle never outlives a reboot).
 
 pub mod config_json;
+pub mod confinement;
 pub mod defaults;
+pub mod devices;
 pub mod etc;
+pub mod last_words;
+pub mod limits;
+pub mod mounts;
 pub mod overlay;
+pub mod profiles;
 pub mod seccomp;
 pub mod user;
+
+mod environment;
 
 use std::{
     fs,
@@ -19,19 +27,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oci_spec::{image::ImageConfiguration, runtime::LinuxSeccomp};
+use oci_spec::image::ImageConfiguration;
 
 use self::{
     config_json::{ConfigError, Ingredients},
+    confinement::{Confinement, UnknownCapability},
     defaults::Joined,
     etc::Names,
     overlay::OverlayError,
-    user::UserError,
+    profiles::{ProfileError, Profiles},
+    user::{ResolvedUser, UserError},
 };
 use crate::{
-    model::{ids::NodeUid, line::Intent, spec::WorkloadSpec},
+    model::{
+        ids::NodeUid,
+        line::Intent,
+        spec::{ContainerSpec, WorkloadSpec},
+    },
     network::netns,
-    runtime::layout::{Layout, attempt_name},
+    runtime::{
+        facts::{Facts, NodeFacts},
+        layout::{Layout, attempt_name},
+        tree,
+        volumes::VolumeError,
+    },
 };
 
 /// What a bundle is made of.
@@ -43,8 +62,6 @@ pub struct BundleRequest<'a> {
     pub instance: &'a str,
     /// The definition's model.
     pub workload: &'a WorkloadSpec,
-    /// The sandbox's addresses.
-    pub addresses: &'a [IpAddr],
     /// The image's configuration.
     pub image: &'a ImageConfiguration,
     /// The snapshot's rootfs.
@@ -53,8 +70,14 @@ pub struct BundleRequest<'a> {
     pub node: &'a NodeUid,
     /// The container's cgroup, from the hierarchies' roots.
     pub cgroups_path: &'a str,
-    /// The seccomp profile, where there is one.
-    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// The seccomp profiles.
+    pub profiles: &'a Profiles,
+    /// What definitions may ask of the node.
+    pub facts: &'a NodeFacts,
+    /// The sandbox's addresses.
+    pub addresses: &'a [IpAddr],
+    /// The kernel counts swap.
+    pub swap: bool,
 }
 
 /// Why a bundle couldn't be made.
@@ -74,6 +97,24 @@ pub enum BundleError {
     /// The user can't be told.
     #[error("can't tell whom the container runs as")]
     User(#[from] UserError),
+    /// It would run as root, and the definition forbids that.
+    #[error(
+        "container {0:?} would run as root and `runAsNonRoot` forbids that; set `runAsUser`, or \
+         take an image with another user"
+    )]
+    Root(String),
+    /// Something that this riklet can't do.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// It asks for a capability that there isn't.
+    #[error("container {0:?} asks for the capability {1:?}; there is no such capability")]
+    Capability(String, String),
+    /// It can't have its seccomp profile.
+    #[error("can't confine the container's system calls")]
+    Profile(#[from] ProfileError),
+    /// A volume can't be mounted.
+    #[error("can't mount the container's volumes")]
+    Volume(#[from] VolumeError),
     /// No process can be made of definition and image.
     #[error("can't make config.json")]
     Config(#[from] ConfigError),
@@ -107,6 +148,47 @@ fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), BundleError> {
         .map_err(at(path))
 }
 
+/// Whom the container runs as.
+fn whom(
+    request: &BundleRequest<'_>,
+    container: &ContainerSpec,
+) -> Result<ResolvedUser, BundleError> {
+    let named = request.image.config().as_ref();
+    let named = named.and_then(|c| c.user().as_deref()).unwrap_or("");
+    let security = &container.security;
+    let (uid, gid) = (security.run_as_user, security.run_as_group);
+    let mut user = user::resolve_as(request.snapshot, named, uid, gid)?;
+    if security.run_as_non_root && user.uid == 0 {
+        return Err(BundleError::Root(container.name.clone()));
+    }
+    let pod = &request.workload.security;
+    for group in pod.supplemental_groups.iter().copied().chain(pod.fs_group) {
+        if !user.groups.contains(&group) {
+            user.groups.push(group);
+        }
+    }
+    Ok(user)
+}
+
+fn confine(container: &ContainerSpec) -> Result<Confinement, BundleError> {
+    let confined = confinement::of(&container.security, confinement::own_bounds());
+    confined.map_err(|UnknownCapability(capability)| {
+        BundleError::Capability(container.name.clone(), capability)
+    })
+}
+
+/// What of the sandbox the container joins.
+fn joined(layout: &Layout, intent: &Intent, workload: &WorkloadSpec) -> Joined {
+    let uid = &intent.container.uid;
+    let own_ipc = !workload.host_ipc;
+    Joined {
+        net: intent.netns.as_ref().map(|name| netns::path(name)),
+        ipc: own_ipc.then(|| layout.ipc_namespace(uid)),
+        uts: Some(layout.uts_namespace(uid)),
+        shm: own_ipc.then(|| layout.shm(uid)),
+    }
+}
+
 /// Makes the bundle of an attempt and mounts its rootfs; on an error what was made is left for
 /// `remove`. Returns the bundle's directory.
 ///
@@ -123,9 +205,16 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
     make_private_directory(&bundle).map_err(at(&bundle))?;
     // Root's bundle needs the snapshot before anything that would say less of its absence.
     overlay::mount_layer(request.snapshot, &bundle)?;
-    let named = request.image.config().as_ref();
-    let user = named.and_then(|c| c.user().as_deref()).unwrap_or("");
-    let user = user::resolve(request.snapshot, user)?;
+    if !workload.host_users {
+        return Err(BundleError::Unsupported("`hostUsers: false`"));
+    }
+    let user = whom(request, container)?;
+    let confinement = confine(container)?;
+    let wish = &container.security.seccomp;
+    let seccomp = match confinement.privileged {
+        true => None,
+        false => request.profiles.of(wish, &confinement.capabilities)?,
+    };
     let hostname = etc::hostname(&id.uid, request.instance, workload);
     let names = Names {
         hostname: &hostname,
@@ -133,27 +222,39 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         workload,
     };
     let files = etc::write(&bundle, &names)?;
-    let own_ipc = !workload.host_ipc;
-    let joined = Joined {
-        net: intent.netns.as_ref().map(|name| netns::path(name)),
-        ipc: own_ipc.then(|| layout.ipc_namespace(&id.uid)),
-        uts: Some(layout.uts_namespace(&id.uid)),
-        shm: own_ipc.then(|| layout.shm(&id.uid)),
+    let mut files: Vec<_> = files.into_iter().map(|(p, t)| (p, t.to_owned())).collect();
+    files.push(last_words::make(&bundle, container).map_err(at(&bundle))?);
+    let facts = Facts {
+        node: request.facts,
+        instance: request.instance,
+        uid: &id.uid,
+        workload,
+        addresses: request.addresses,
     };
+    let devices = match confinement.privileged {
+        true => devices::all(Path::new("/dev")).map_err(at(Path::new("/dev")))?,
+        false => Vec::new(),
+    };
+    let joined = joined(layout, intent, workload);
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,
         instance: request.instance,
         workload,
+        facts: &facts,
         container,
         image: request.image,
         user: &user,
         hostname: &hostname,
         joined: &joined,
         cgroups_path: request.cgroups_path,
-        seccomp: request.seccomp,
+        seccomp: seccomp.as_deref(),
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
         files: &files,
+        confinement: &confinement,
+        devices,
+        volumes: mounts::make(layout, &bundle, &facts, container)?,
+        swap: request.swap,
     })?;
     let path = bundle.join("config.json");
     let text = serde_json::to_vec(&spec).map_err(|e| at(&path)(e.into()))?;
@@ -170,8 +271,6 @@ pub fn remove(layout: &Layout, id: &crate::model::ids::ContainerId) -> Result<()
     let bundle = layout.bundle(id);
     debug_assert!(bundle.ends_with(attempt_name(id)));
     overlay::unmount_layer(&bundle)?;
-    match fs::remove_dir_all(&bundle) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(at(&bundle)(e)),
-        _ => Ok(()),
-    }
+    mounts::unmount(&bundle).map_err(at(&bundle))?;
+    tree::remove(&bundle).map_err(at(&bundle))
 }

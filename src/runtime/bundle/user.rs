@@ -135,6 +135,61 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     })
 }
 
+/// Tells whom a container runs as: the definition's numbers where it has any, else the image's
+/// `user`. A number is only ever a number, whatever names an image has; a user by number has the
+/// group and the groups that the image gives it.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_as(
+    rootfs: &Path,
+    user: &str,
+    run_as_user: Option<u32>,
+    run_as_group: Option<u32>,
+) -> Result<ResolvedUser, UserError> {
+    let mut resolved = match run_as_user {
+        None => resolve(rootfs, user)?,
+        Some(uid) => by_number(rootfs, uid)?,
+    };
+    if let Some(gid) = run_as_group {
+        resolved.gid = gid;
+    }
+    Ok(resolved)
+}
+
+fn by_number(rootfs: &Path, uid: u32) -> Result<ResolvedUser, UserError> {
+    let passwd = text_inside(rootfs, "etc/passwd")?;
+    let Some(account) = accounts(&passwd).find(|a| a.uid == uid) else {
+        return Ok(ResolvedUser {
+            uid,
+            home: "/".to_owned(),
+            ..ResolvedUser::default()
+        });
+    };
+    let listed = text_inside(rootfs, "etc/group")?;
+    Ok(ResolvedUser {
+        uid,
+        gid: account.gid,
+        groups: memberships(&listed, &account),
+        home: home_of(Some(&account)),
+    })
+}
+
+/// The groups that an account is a member of besides its own.
+fn memberships(group: &str, account: &Account<'_>) -> Vec<u32> {
+    let is_in = |members: &str| members.split(',').any(|m| m == account.name);
+    groups(group)
+        .filter(|(.., members)| is_in(members))
+        .map(|(_, gid, _)| gid)
+        .filter(|gid| *gid != account.gid)
+        .collect()
+}
+
+fn home_of(account: Option<&Account<'_>>) -> String {
+    let home = account.map(|a| a.home).filter(|home| home.starts_with('/'));
+    home.unwrap_or("/").to_owned()
+}
+
 /// Tells whom `user` (`""`, `user`, `user:group`, each a name or a number) is in `rootfs`.
 /// A name goes before a number; a number needs no entry.
 ///
@@ -159,16 +214,11 @@ pub fn resolve(rootfs: &Path, user: &str) -> Result<ResolvedUser, UserError> {
         .map(|a| a.uid)
         .or(number)
         .ok_or_else(|| UserError::NoUser(user.to_owned()))?;
-    let home = account
-        .as_ref()
-        .map(|a| a.home)
-        .filter(|home| home.starts_with('/'))
-        .unwrap_or("/");
     let mut resolved = ResolvedUser {
         uid,
         gid: account.as_ref().map_or(0, |a| a.gid),
         groups: Vec::new(),
-        home: home.to_owned(),
+        home: home_of(account.as_ref()),
     };
     let listed = text_inside(rootfs, "etc/group")?;
     match (group, &account) {
@@ -180,11 +230,7 @@ pub fn resolve(rootfs: &Path, user: &str) -> Result<ResolvedUser, UserError> {
                 .ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?;
         }
         (None, Some(account)) => {
-            resolved.groups = groups(&listed)
-                .filter(|(.., members)| members.split(',').any(|m| m == account.name))
-                .map(|(_, gid, _)| gid)
-                .filter(|gid| *gid != account.gid)
-                .collect();
+            resolved.groups = memberships(&listed, account);
         }
         (None, None) => {}
     }

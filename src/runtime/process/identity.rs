@@ -45,6 +45,29 @@ pub fn ending(process: ProcessId) -> bool {
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
+/// Of whom a process descends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    /// Its parent's pid; 0 if that is outside our pid namespace.
+    pub parent: i32,
+    /// Its session: the pid of the process that began it.
+    pub session: i32,
+}
+
+/// Of whom the process that has this pid now descends; none if there is none, or only a zombie.
+#[must_use]
+pub fn kin(pid: i32) -> Option<Kin> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    if after_name(&stat)?.starts_with(['Z', 'X']) {
+        return None;
+    }
+    let number = |at| i32::try_from(field(&stat, at)?).ok();
+    Some(Kin {
+        parent: number(4)?,
+        session: number(6)?,
+    })
+}
+
 /// `include/linux/sched.h`; field 9 of stat shows it.
 const PF_EXITING: u64 = 0x4;
 

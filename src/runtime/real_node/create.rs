@@ -12,9 +12,9 @@ use crate::{
     },
     node::{CreateRequest, CreatedContainer, Failure, FailureKind},
     runtime::{
-        bundle::{self, BundleRequest},
+        bundle::{self, BundleRequest, limits},
         conmon::read_pid,
-        layout::container_cgroup,
+        layout::{container_cgroup, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
     },
@@ -105,15 +105,21 @@ impl<I: ImageSource> RealNode<I> {
                 intent,
                 instance: &owned.instance,
                 workload: &owned.workload,
-                addresses: &owned.addresses,
                 image: &image,
                 snapshot: &inner.images.rootfs(&intent.snapshot),
                 node: &inner.node,
                 cgroups_path: &node.cgroups().cgroups_path(&container_cgroup(id)),
-                seccomp: inner.seccomp.as_ref(),
+                profiles: &inner.profiles,
+                facts: &inner.facts,
+                addresses: &owned.addresses,
+                swap: node.cgroups().counts_swap(),
             };
+            node.cgroups()
+                .limit(&pod_cgroup(&id.uid), &limits::of_pod(&owned.workload))
+                .map_err(|e| failure::of_cgroup(&format!("limit the cgroup of {}", id.uid), e))?;
             bundle::make(&inner.layout, &request).map_err(|e| failure::of_bundle(id, e))?;
-            let spawned = inner.conmon.spawn(id);
+            let container = &owned.workload.containers[usize::from(id.n)];
+            let spawned = inner.conmon.spawn(id, container.tty, container.stdin);
             spawned.map_err(|e| failure::of_monitor(id, e))
         })
         .await

@@ -3,15 +3,16 @@
 use std::{error::Error, io};
 
 use crate::{
-    model::ids::ContainerId,
+    model::ids::{ContainerId, Uid},
     network::{cni::CniError, plug::NetworkError},
     node::{Failure, FailureKind},
     runtime::{
-        bundle::{BundleError, overlay::OverlayError, user::UserError},
+        bundle::{BundleError, overlay::OverlayError, profiles::ProfileError, user::UserError},
         cgroup::CgroupError,
         conmon::MonitorError,
         process::CallError,
         runc::RuncError,
+        volumes::VolumeError,
     },
 };
 
@@ -83,10 +84,17 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
         BundleError::NoContainer(_)
         | BundleError::Config(_)
         | BundleError::User(UserError::NoUser(_) | UserError::NoGroup(_))
-        | BundleError::Overlay(OverlayError::Path { .. }) => FailureKind::Permanent,
+        | BundleError::Overlay(OverlayError::Path { .. })
+        | BundleError::Root(_)
+        | BundleError::Unsupported(_)
+        | BundleError::Capability(..)
+        | BundleError::Profile(ProfileError::Parse { .. }) => FailureKind::Permanent,
+        BundleError::Volume(error) if error.permanent() => FailureKind::Permanent,
         BundleError::Overlay(OverlayError::SnapshotMissing { .. }) => FailureKind::SnapshotMissing,
         BundleError::User(UserError::Read { .. })
         | BundleError::Overlay(_)
+        | BundleError::Profile(ProfileError::Read { .. })
+        | BundleError::Volume(_)
         | BundleError::Write { .. } => FailureKind::Transient,
     };
     failure(kind, format!("make the bundle of {id}"), error)
@@ -94,18 +102,27 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
 
 pub(super) fn of_network(tried: String, error: NetworkError) -> Failure {
     let kind = match &error {
-        NetworkError::Plugin { source, .. } => match source {
+        NetworkError::Plugin { source, .. } => match source.as_ref() {
             CniError::Missing { .. } => FailureKind::ProgramMissing,
             CniError::Call(source) => call_kind(source),
             CniError::Refused { .. } | CniError::Output { .. } => FailureKind::Transient,
         },
         NetworkError::Firewall(source) => call_kind(source),
         // The operator may mend it at any time.
-        NetworkError::List(_) | NetworkError::Own { .. } | NetworkError::Address { .. } => {
-            FailureKind::Transient
-        }
+        NetworkError::List(_)
+        | NetworkError::Own { .. }
+        | NetworkError::Bridge { .. }
+        | NetworkError::Address { .. } => FailureKind::Transient,
     };
     failure(kind, tried, error)
+}
+
+pub(super) fn of_volume(uid: &Uid, error: VolumeError) -> Failure {
+    let kind = match error.permanent() {
+        true => FailureKind::Permanent,
+        false => FailureKind::Transient,
+    };
+    failure(kind, format!("make the volumes of {uid}"), error)
 }
 
 pub(super) fn of_monitor(id: &ContainerId, error: MonitorError) -> Failure {

@@ -8,6 +8,7 @@
 //! [`create`] makes, [`remove`] leaves nothing, [`observe`] looks, [`watch`] hints.
 
 mod create;
+mod errand;
 mod failure;
 mod images;
 mod logs;
@@ -25,15 +26,15 @@ use std::{
     time::Duration,
 };
 
-use oci_spec::runtime::LinuxSeccomp;
 use tokio::sync::OwnedMutexGuard;
 
 pub use self::images::ImageSource;
 use self::{failure::hung_task, watch::Watch};
 use super::{
-    bundle::{defaults, seccomp},
+    bundle::{defaults, profiles::Profiles},
     cgroup::Cgroups,
     conmon::Conmon,
+    facts::NodeFacts,
     layout::Layout,
     process::Spawner,
     runc::Runc,
@@ -48,8 +49,8 @@ use crate::{
     },
     network::plug::{Network, NetworkConfig},
     node::{
-        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
-        ReadyImage, Sandbox, SandboxRequest,
+        Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
+        Sandbox, SandboxRequest,
     },
 };
 
@@ -101,6 +102,8 @@ pub struct RealNodeConfig {
     pub run_dir: PathBuf,
     /// Whose containers these are.
     pub node_uid: NodeUid,
+    /// The node's name, for the definitions that ask for it.
+    pub node_name: String,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -123,8 +126,9 @@ impl<I> Clone for RealNode<I> {
 struct Inner<I> {
     layout: Layout,
     node: NodeUid,
+    facts: NodeFacts,
     deadlines: Deadlines,
-    seccomp: Option<LinuxSeccomp>,
+    profiles: Profiles,
     runc: Runc,
     conmon: Conmon,
     spawner: Spawner,
@@ -160,16 +164,13 @@ fn absolute(program: &Path) -> PathBuf {
         .unwrap_or_else(|| program.to_owned())
 }
 
-fn load_profile(path: Option<&Path>) -> Option<LinuxSeccomp> {
-    let machine = seccomp::Machine::this();
-    match seccomp::load(path?, &machine, &defaults::CAPABILITIES) {
-        Ok(profile) => Some(profile),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, cause, "containers run without a seccomp profile");
-            None
-        }
+fn load_profiles(path: Option<&Path>, layout: &Layout) -> Profiles {
+    let (profiles, error) = Profiles::load(path, layout.profiles());
+    if let Some(error) = error {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "containers run without a seccomp profile");
     }
+    profiles
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -206,10 +207,11 @@ impl<I: ImageSource> RealNode<I> {
         let node = config.node_uid;
         let network = Network::new(config.network, spawner.clone(), node.clone(), &layout);
         Ok(Self(Arc::new(Inner {
-            seccomp: load_profile(config.seccomp.as_deref()),
+            profiles: load_profiles(config.seccomp.as_deref(), &layout),
             layout,
             node,
             network,
+            facts: NodeFacts::of_this_node(&config.node_name),
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -228,7 +230,9 @@ impl<I: ImageSource> RealNode<I> {
     /// One of them outlives SIGKILL.
     pub async fn sweep_work(&self) -> Result<(), Failure> {
         let swept = self.0.spawner.clear_work(self.0.deadlines.kill).await;
-        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))
+        swept.map_err(|e| failure::of_cgroup("end what the former daemon left at work", e))?;
+        self.end_strays_of_all().await;
+        Ok(())
     }
 
     /// Where this node's things lie.
@@ -247,7 +251,7 @@ impl<I: ImageSource> RealNode<I> {
     /// read: a warning was logged, and `doctor` shows it.
     #[must_use]
     pub fn has_seccomp(&self) -> bool {
-        self.0.seccomp.is_some()
+        self.0.profiles.usual()
     }
 
     /// Why instances get no network although they should; reads files.
@@ -323,12 +327,11 @@ impl<I: ImageSource> Node for RealNode<I> {
     async fn errand(
         &self,
         id: &ContainerId,
-        _: Option<IpAddr>,
-        _: &Errand,
-        _: Duration,
+        address: Option<IpAddr>,
+        errand: &Errand,
+        limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
-        let tried = format!("do an errand at {id}: this node does none yet");
-        Err(Failure::plain(FailureKind::Permanent, tried))
+        self.do_errand(id, address, errand, limit).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

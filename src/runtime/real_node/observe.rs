@@ -15,12 +15,12 @@ use super::{ImageSource, RealNode, failure};
 use crate::{
     model::{
         ids::{ContainerId, InstanceId, Uid},
-        line::ProcessId,
+        line::{Exit, ProcessId},
         observed::{ObservedContainer, ObservedInstance, ObservedNode, Status},
     },
     node::Failure,
     runtime::{
-        bundle::config_json,
+        bundle::{config_json, last_words},
         conmon::{read_exit, read_pid, read_sync},
         layout::{container_cgroup, monitor_cgroup, parse_attempt, pod_cgroup},
         process::{ending, identify},
@@ -125,9 +125,18 @@ impl<I: ImageSource> RealNode<I> {
             status,
             process,
             monitor,
-            exit: exit.flatten(),
+            exit: exit.flatten().map(|exit| self.with_last_words(id, exit)),
             leftovers,
         }))
+    }
+
+    fn with_last_words(&self, id: &ContainerId, exit: Exit) -> Exit {
+        let layout = self.layout();
+        let failed = exit.code != Some(0);
+        Exit {
+            message: last_words::read(&layout.bundle(id), &layout.log_file(id), failed),
+            ..exit
+        }
     }
 
     /// What an attempt is in, by the runtime's state, its monitor and its cgroup.
@@ -242,7 +251,8 @@ impl<I: ImageSource> RealNode<I> {
         );
         if ended && !seen.monitor && seen.exit.is_none() {
             let oom = self.cgroups().oom_kills(&container_cgroup(id)) > 0;
-            seen.exit = self.0.watch.orphans_exit(id, oom).await;
+            let exit = self.0.watch.orphans_exit(id, oom).await;
+            seen.exit = exit.map(|exit| self.with_last_words(id, exit));
         }
     }
 }

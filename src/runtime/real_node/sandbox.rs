@@ -10,7 +10,7 @@
 
 mod record;
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
 pub(super) use self::record::SandboxRecord;
 use super::{ImageSource, RealNode, failure, lock};
@@ -21,7 +21,9 @@ use crate::{
     node::{Failure, FailureKind, Sandbox, SandboxRequest},
     runtime::{
         bundle::{etc, make_private_directory},
+        facts::Facts,
         layout::netns_name,
+        tree, volumes,
     },
 };
 
@@ -38,6 +40,11 @@ impl<I: ImageSource> RealNode<I> {
     pub(super) fn sandbox_stands(&self, uid: &Uid) -> bool {
         let record = SandboxRecord::read(self.layout(), uid);
         record.is_some_and(|record| self.stands(uid, &record))
+    }
+
+    /// Does the incarnation share the node's network?
+    pub(super) fn shares_network(&self, uid: &Uid) -> bool {
+        SandboxRecord::read(self.layout(), uid).is_some_and(|record| record.host_network)
     }
 
     fn stands(&self, uid: &Uid, record: &SandboxRecord) -> bool {
@@ -103,6 +110,7 @@ impl<I: ImageSource> RealNode<I> {
                 }
             }
         }
+        self.make_volumes(&wanted, &record.addresses).await?;
         record.whole = true;
         let (of, last) = (uid.clone(), record.clone());
         let end = move |node: &Self| {
@@ -111,6 +119,27 @@ impl<I: ImageSource> RealNode<I> {
         };
         self.off_thread(&tried, end).await?;
         Ok(record.sandbox())
+    }
+
+    /// Makes the workload's volumes, after its network: their files may tell its addresses.
+    async fn make_volumes(&self, wanted: &Wanted, addresses: &[IpAddr]) -> Result<(), Failure> {
+        if wanted.workload.volumes.is_empty() {
+            return Ok(());
+        }
+        let (uid, instance) = (wanted.uid.clone(), wanted.instance.clone());
+        let (workload, addresses) = (wanted.workload.clone(), addresses.to_vec());
+        let tried = format!("make the volumes of {uid}");
+        self.off_thread(&tried, move |node| {
+            let facts = Facts {
+                node: &node.0.facts,
+                instance: &instance,
+                uid: &uid,
+                workload: &workload,
+                addresses: &addresses,
+            };
+            volumes::make(node.layout(), &facts).map_err(|e| failure::of_volume(&uid, e))
+        })
+        .await
     }
 
     /// The sandbox, if it stands and is what is wanted.
@@ -181,8 +210,14 @@ impl<I: ImageSource> RealNode<I> {
             Ok((record, netns::exists(&netns_name(&of))))
         };
         let (record, netns) = self.off_thread(&tried, read).await?;
-        if let Some(record) = record {
-            self.leave_network(uid, &record, netns).await?;
+        match record {
+            Some(record) => self.leave_network(uid, &record, netns).await?,
+            // Damage: by what claim it was joined is lost.
+            None if netns => {
+                let left = self.0.network.forget(uid).await;
+                left.map_err(|e| failure::of_network(tried.clone(), e))?;
+            }
+            None => {}
         }
         let of = uid.clone();
         self.off_thread(&tried.clone(), move |node| {
@@ -276,8 +311,9 @@ impl<I: ImageSource> RealNode<I> {
             lock(&this.0.sandbox_turns).remove(&of);
             let tried = format!("remove the directory of {of}");
             this.off_thread(&tried.clone(), move |node| {
-                let removed = super::remove::remove_directory(&node.layout().pod(&of));
-                removed.map_err(|e| failure::of_io(tried, e))
+                let layout = node.layout();
+                volumes::remove(layout, &of).map_err(|e| failure::of_volume(&of, e))?;
+                tree::remove(&layout.pod(&of)).map_err(|e| failure::of_io(tried, e))
             })
             .await
         });

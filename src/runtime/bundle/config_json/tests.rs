@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{
+    model::spec::{EnvSource, EnvVar, Resource, VolumeMount},
+    runtime::facts::NodeFacts,
+};
 
 struct Case {
     workload: WorkloadSpec,
@@ -39,14 +43,37 @@ fn case(container: ContainerSpec, config: Value) -> Case {
     }
 }
 
+fn volumes(container: &ContainerSpec) -> Vec<Mount> {
+    let mounts = container.mounts.iter();
+    mounts
+        .map(|wish| defaults::bind(Path::new("/v"), &wish.path, &["bind"]))
+        .collect()
+}
+
 fn written(case: &Case) -> Result<Value, ConfigError> {
     let id: ContainerId = "0123456789-0-3".parse().unwrap();
     let hostname = hostname(&id.uid, "web-1", &case.workload);
+    let node = NodeFacts {
+        name: "node-1".into(),
+        address: Some([192, 0, 2, 7].into()),
+        cpu_milli: 4000,
+        memory: 8 << 30,
+    };
+    let facts = Facts {
+        node: &node,
+        instance: "web-1",
+        uid: &id.uid,
+        workload: &case.workload,
+        addresses: &[[10, 1, 2, 3].into()],
+    };
+    let security = &case.workload.containers[0].security;
+    let confinement = crate::runtime::bundle::confinement::of(security, u64::MAX).unwrap();
     spec(&Ingredients {
         id: &id,
         node: &"abcdefghjk".parse().unwrap(),
         instance: "web-1",
         workload: &case.workload,
+        facts: &facts,
         container: &case.workload.containers[0],
         image: &case.image,
         user: &case.user,
@@ -60,7 +87,11 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
         seccomp: None,
         open_files: Some(20_000),
-        files: &[("/b/hosts".into(), "/etc/hosts")],
+        files: &[("/b/hosts".into(), "/etc/hosts".into())],
+        confinement: &confinement,
+        devices: Vec::new(),
+        volumes: volumes(&case.workload.containers[0]),
+        swap: true,
     })
     .map(|spec| serde_json::to_value(spec).unwrap())
 }
@@ -213,4 +244,152 @@ fn a_hostname_is_always_one() {
     assert_eq!(hostname(&id.uid, &"x".repeat(128), &workload).len(), 63);
     workload.hostname = Some("named".into());
     assert_eq!(hostname(&id.uid, "web", &workload), "named");
+}
+
+#[test]
+fn variables_are_told_what_is_known_when_the_container_is_made() {
+    let mut container = container();
+    container.resources.limits.cpu_milli = Some(1500);
+    let from = |name: &str, source| EnvVar {
+        name: name.into(),
+        from: Some(source),
+        ..EnvVar::default()
+    };
+    let cores = EnvSource::Resource {
+        container: 0,
+        resource: Resource::Cpu,
+        limit: true,
+        divisor: 1000,
+    };
+    container.env = vec![
+        from("NODE", EnvSource::NodeName),
+        from("ADDRESS", EnvSource::PodIp),
+        from("CORES", cores),
+        EnvVar {
+            name: "PLAIN".into(),
+            value: "$(NODE)$$".into(),
+            literal: true,
+            ..EnvVar::default()
+        },
+        EnvVar {
+            name: "BOTH".into(),
+            value: "$(NODE)/$(PLAIN)".into(),
+            ..EnvVar::default()
+        },
+    ];
+    let spec = written(&case(container, json!({"Cmd": ["x"]}))).unwrap();
+    let env = spec["process"]["env"].to_string();
+    for pair in [
+        "\"NODE=node-1\"",
+        "\"ADDRESS=10.1.2.3\"",
+        "\"CORES=2\"",
+        "\"PLAIN=$(NODE)$$\"",
+        "\"BOTH=node-1/$(NODE)$$\"",
+    ] {
+        assert!(env.contains(pair), "{pair} in {env}");
+    }
+}
+
+#[test]
+fn a_security_context_is_what_the_process_gets() {
+    let mut container = container();
+    container.tty = true;
+    container.security.read_only_root = true;
+    container.security.unmasked_proc = true;
+    container.security.allow_privilege_escalation = Some(true);
+    container.security.add = texts(&["NET_ADMIN"]);
+    container.security.drop = texts(&["ALL"]);
+    let mut asked = case(container, json!({"Cmd": ["x"]}));
+    asked.workload.security.sysctls = vec![("net.core.somaxconn".into(), "64".into())];
+    asked.workload.host_pid = true;
+    asked.workload.host_ipc = true;
+    let spec = written(&asked).unwrap();
+    assert_eq!(spec["process"]["terminal"], true);
+    assert_eq!(spec["root"]["readonly"], true);
+    assert_eq!(spec["process"]["noNewPrivileges"], false);
+    let bounding = &spec["process"]["capabilities"]["bounding"];
+    assert_eq!(*bounding, json!(["CAP_NET_ADMIN"]));
+    assert_eq!(spec["linux"]["sysctl"]["net.core.somaxconn"], "64");
+    assert_eq!(spec["linux"]["maskedPaths"], json!([]));
+    let namespaces = spec["linux"]["namespaces"].to_string();
+    assert!(!namespaces.contains("pid") && !namespaces.contains("ipc"));
+    asked.workload.host_network = true;
+    let refused = ConfigError::Sysctl("net.core.somaxconn".into());
+    assert_eq!(written(&asked).unwrap_err(), refused);
+}
+
+#[test]
+fn a_privileged_container_has_the_nodes_kernel() {
+    let mut container = container();
+    container.security.privileged = true;
+    let spec = written(&case(container, json!({"Cmd": ["x"]}))).unwrap();
+    assert_eq!(spec["process"]["noNewPrivileges"], false);
+    let bounding = &spec["process"]["capabilities"]["bounding"];
+    assert_eq!(bounding.as_array().unwrap().len(), 41);
+    let devices = &spec["linux"]["resources"]["devices"];
+    assert_eq!(*devices, json!([{"allow": true, "access": "rwm"}]));
+    let mounts = spec["mounts"].as_array().unwrap();
+    let sys = mounts.iter().find(|m| m["destination"] == "/sys").unwrap();
+    assert!(!sys["options"].to_string().contains("\"ro\""));
+}
+
+#[test]
+fn limits_and_requests_reach_the_kernel() {
+    let mut container = container();
+    container.resources.limits.cpu_milli = Some(250);
+    container.resources.limits.memory = Some(64 << 20);
+    container.resources.requests.cpu_milli = Some(100);
+    let spec = written(&case(container, json!({"Cmd": ["x"]}))).unwrap();
+    let resources = &spec["linux"]["resources"];
+    assert_eq!(
+        resources["cpu"],
+        json!({"shares": 102, "quota": 25_000, "period": 100_000})
+    );
+    assert_eq!(
+        resources["memory"],
+        json!({"limit": 64 << 20, "swap": 64 << 20})
+    );
+    assert_eq!(spec["process"]["oomScoreAdj"], 999);
+}
+
+#[test]
+fn a_volume_lies_where_the_definition_says_or_nowhere() {
+    let at = |path: &str| {
+        let mut container = container();
+        container.mounts = vec![VolumeMount {
+            volume: "v".into(),
+            path: path.into(),
+            read_only: false,
+            sub_path: String::new(),
+        }];
+        written(&case(container, json!({"Cmd": ["x"]})))
+    };
+    for bad in [
+        "/",
+        "relative",
+        "/a/../b",
+        "/proc",
+        "/proc/sys",
+        "//proc/x",
+        "",
+        "/a\0",
+        "/.",
+    ] {
+        let refused = at(bad).unwrap_err();
+        assert_eq!(refused, ConfigError::Target("web".into(), bad.into()));
+    }
+    // It replaces what else would lie there, and comes after what it lies in.
+    for (path, others) in [("/dev/shm/", "/dev/shm"), ("/etc/hosts", "/etc/hosts")] {
+        let spec = at(path).unwrap();
+        let mounts = spec["mounts"].as_array().unwrap().iter();
+        let there: Vec<_> = mounts
+            .filter(|m| m["destination"] == path || m["destination"] == others)
+            .collect();
+        assert_eq!(there.len(), 1);
+        assert_eq!(there[0]["source"], "/v");
+    }
+    let spec = at("/etc").unwrap();
+    let mounts = spec["mounts"].as_array().unwrap();
+    let place = |path: &str| mounts.iter().position(|m| m["destination"] == path);
+    assert!(place("/etc") < place("/etc/hosts"));
 }
