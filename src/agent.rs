@@ -5,12 +5,14 @@
 //! should run, or ending a container because the daemon ends.
 
 mod desk;
+mod execs;
 pub(crate) mod ground;
 mod history;
 mod hold;
 mod images;
 mod inbox;
 pub(crate) mod outbox;
+mod room;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -27,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::ground::GroundError;
 use self::{
-    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, samples::NodeSamples,
-    wounds::Wounds,
+    desk::AgentDesk, ground::Ground, inbox::Inbox, outbox::Outboxes, room::Room,
+    samples::NodeSamples, wounds::Wounds,
 };
 use crate::{
     api::{self, Desk, Socket},
@@ -38,12 +40,15 @@ use crate::{
     image::reference::{Transport, TransportPolicy},
     intake::{Capacity, Intake, Rules},
     ledger::{Ledger, OpenError},
+    manifests::Manifests,
     metrics,
     model::{ids::Uid, line::Event},
     node::Node,
+    probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
-    runtime::real_node::{ImageSource, RealNode},
+    runtime::real_node::{ImageSource, LogLimits, RealNode, Rotation},
     session::{self, Link, Session},
+    view::ManifestFault,
     wire::{Registration, Target, Tls},
 };
 
@@ -107,7 +112,10 @@ struct Agent {
     stop: Stop,
     api: JoinHandle<()>,
     session: Option<JoinHandle<()>>,
+    manifests: JoinHandle<()>,
     reconciler: JoinHandle<()>,
+    // Puts logs aside until it is dropped.
+    _rotation: Rotation,
 }
 
 /// Ends the loops, in this order.
@@ -126,7 +134,8 @@ impl Agent {
         let socket = api::bind(&config.socket)?;
         let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
-        let context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
+        let bell = context.bell();
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -135,16 +144,20 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
+        let room = Room::new(ground.images.clone(), book.clone(), config);
         let wounds = Arc::new(Wounds::of(&ground.opening));
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
         let (to, end) = (Arc::clone(&inbox), stop.link.clone());
         let (link, session) = start_session(config, &book, to, samples, &waker, end);
+        let (manifests, faults) = start_manifests(config, &book, &intake, &waker, &stop);
         let desk = Arc::new(AgentDesk {
             book: book.clone(),
             intake,
+            manifest_faults: faults,
             context: Arc::clone(&runtime),
+            execs: ground.node.execs(),
             waker: waker.clone(),
             inbox: Arc::clone(&inbox),
             wounds: Arc::clone(&wounds),
@@ -152,7 +165,9 @@ impl Agent {
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
+            room: Arc::clone(&room),
         });
+        tokio::spawn(room.keep(stop.work.clone()));
         let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
         tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
@@ -165,9 +180,14 @@ impl Agent {
             link,
             inbox,
             wounds,
-            waker,
+            waker.clone(),
             work,
         ));
+        let rotation = rotation(config, &ground)?;
+        let look = waker.clone();
+        let tell = move |uid| look.wake(Wake::Look(uid));
+        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
+        tokio::spawn(prober.run(stop.work.clone()));
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -177,7 +197,9 @@ impl Agent {
             stop,
             api,
             session,
+            manifests,
             reconciler,
+            _rotation: rotation,
         })
     }
 
@@ -186,6 +208,7 @@ impl Agent {
     async fn end(self) -> Result<(), AgentError> {
         self.stop.intake.cancel();
         ended("the local API", self.api).await;
+        ended("the manifests", self.manifests).await;
         if ground::node_is_stopping(&self.ground).await {
             record(&self.book, Event::NodeStopping {});
         }
@@ -210,10 +233,16 @@ fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
         tracing::warn!(%address, "http is set, and this riklet doesn't serve /healthz, /readyz and /metrics yet");
     }
-    if config.manifests_dir.is_dir() {
-        let dir = config.manifests_dir.display();
-        tracing::warn!(%dir, "this riklet doesn't read static manifests yet");
-    }
+}
+
+/// Begins to put logs aside that are full.
+fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
+    let limits = LogLimits {
+        size: config.logs.max_size,
+        files: usize::try_from(config.logs.max_files).unwrap_or(usize::MAX),
+    };
+    let begun = ground.node.rotate_logs(limits);
+    begun.map_err(|e| AgentError::Node(e.into()))
 }
 
 /// Asks whether the runtime has failed for lack of space.
@@ -323,6 +352,20 @@ fn tls(config: &Config) -> Option<Tls> {
         identity,
         domain: None,
     })
+}
+
+/// Runs what has a file in the manifests directory.
+fn start_manifests(
+    config: &Config,
+    book: &Ledger,
+    intake: &Arc<Intake<Ledger>>,
+    waker: &Waker,
+    stop: &Stop,
+) -> (JoinHandle<()>, watch::Receiver<Vec<ManifestFault>>) {
+    let (dir, waker) = (config.manifests_dir.clone(), waker.clone());
+    let woken = Arc::new(move |uid| waker.wake(Wake::Instructed(uid)));
+    let (manifests, faults) = Manifests::new(dir, book.clone(), Arc::clone(intake), woken);
+    (tokio::spawn(manifests.run(stop.intake.clone())), faults)
 }
 
 fn start_session(

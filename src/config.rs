@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Admission, Deadlines, Images, Journal, Network, Programs, Restore, Tls};
+pub use parts::{Admission, Deadlines, Images, Journal, Logs, Network, Programs, Restore, Tls};
 pub use security::{Allowed, Security};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
@@ -70,6 +70,8 @@ pub struct Config {
     pub restore: Restore,
     /// How much of the journal is kept.
     pub journal: Journal,
+    /// How much of what containers write is kept.
+    pub logs: Logs,
     /// Where images come from.
     pub images: Images,
     /// What instances are connected by.
@@ -100,6 +102,7 @@ impl Default for Config {
             deadlines: Deadlines::default(),
             restore: Restore::default(),
             journal: Journal::default(),
+            logs: Logs::default(),
             images: Images::default(),
             network: Network::default(),
             admission: Admission::default(),
@@ -295,6 +298,12 @@ fn finished(mut config: Config, faults: &mut Vec<String>) -> Config {
     }
     if !(64 * 1024..=4 * 1024 * 1024).contains(&config.journal.segment) {
         faults.push("journal.segment must be between 64KiB and 4MiB".to_owned());
+    }
+    if config.logs.max_size < 64 * 1024 {
+        faults.push("logs.max_size must be at least 64KiB".to_owned());
+    }
+    if config.logs.max_files < 2 {
+        faults.push("logs.max_files must be at least 2".to_owned());
     }
     let images = &config.images;
     if images.gc_high_percent > 100 || images.gc_low_percent > images.gc_high_percent {

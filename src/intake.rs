@@ -119,6 +119,15 @@ impl<B: Book> Intake<B> {
         self.write(judgement, instruction)
     }
 
+    /// What an instruction would come to now; nothing of it is written down. For a source that asks
+    /// again and again what it knows to be refused.
+    #[must_use]
+    pub fn judged(&self, instruction: &Instruction) -> Judgement {
+        let uid = (self.draw)();
+        self.book
+            .read(|fold| judge(fold, instruction, &self.rules, uid))
+    }
+
     /// Drains the node or takes that back. When this returns, it is durable. False: it was so
     /// already.
     ///

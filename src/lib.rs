@@ -8,6 +8,7 @@
 //!
 //! ```text
 //!  scheduler ──gRPC──▶ session ─┐                      ┌─▶ runc, conmon     (runtime)
+//!  files ─────▶ manifests ──────┤                      │
 //!  riklet CLI ─unix──▶ api ─────┤ Instruction          ├─▶ skopeo, umoci    (image)
 //!                               ▼                      ├─▶ netns            (network)
 //!                            intake                    └─▶ cgroupfs
@@ -21,7 +22,7 @@
 //!                               └─ outbox ─▶ reporter ─gRPC─▶ scheduler
 //! ```
 //!
-//! 1. A [`session`] or the local [`api`] hands an
+//! 1. A [`session`], the [`manifests`] or the local [`api`] hands an
 //!    [`Instruction`](model::instruction::Instruction) to the [`intake`], which judges it and
 //!    writes what it comes to. It is *accepted* once that line is durable.
 //! 2. The [`ledger`] writes every [`Event`](model::line::Event) as one line of the [`journal`],
@@ -37,9 +38,10 @@
 //!
 //! # Tasks
 //!
-//! The [`agent`] builds everything and starts: the reconciler's loop and its turns, the session
-//! (registration, instructions, the one sender), the local API, the samples ([`metrics`]), and
-//! one that tends degraded modes. Two threads of the ledger sync the journal and own sled; one
+//! The [`agent`] builds everything and starts: the reconciler's loop and its turns, the loop of
+//! [`probes`] and hooks, the session (registration, instructions, the one sender), the manifests
+//! directory ([`manifests`]), the local API, the samples ([`metrics`]), and one that tends degraded
+//! modes. Two threads of the ledger sync the journal and own sled; one
 //! thread reaps children ([`reaper`](runtime::reaper)). They speak through the ledger's fold,
 //! [`Waker`](reconciler::Waker) and watch channels, never to each other.
 //!
@@ -64,11 +66,13 @@ pub mod image;
 pub mod intake;
 pub mod journal;
 pub mod ledger;
+pub mod manifests;
 pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod node;
 pub mod plan;
+pub mod probes;
 pub mod reconciler;
 pub mod reporter;
 pub mod runtime;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use riklet::{
-    api::{self, Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    api::{self, Applied, Deleted, Desk, DeskError, Drained, ExecAsk, Outcome},
     book::Book,
     clock::Clock,
     ledger::{Ledger, OpenOptions},
@@ -21,6 +21,7 @@ use riklet::{
         spec::{EnvVar, RestartPolicy},
         state::Reason,
     },
+    runtime::exec::Session,
     testing::builders::{container_id, uid, workload},
     view::{
         self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
@@ -310,19 +311,71 @@ const GOOD: &str = r#"{"apiVersion":"v0","kind":"pods","name":"web","spec":
 fn a_dry_run_checks_a_definition_without_a_daemon() {
     let output = riklet_with(&["apply", "--dry-run", "-f", "-"], &[], GOOD);
     assert_eq!(code(&output), 0);
-    assert_eq!(out(&output), "web@cli is valid: 1 container (dry run)\n");
+    let said = out(&output);
+    let (first, model) = said.split_once('\n').unwrap();
+    assert_eq!(first, "web@cli is valid: 1 container (dry run)");
+    assert!(model.contains("  name: web\n"), "{model}");
 
     let bad = r#"{"kind":"Pod","name":"web","spec":{"containers":[{"name":"a","foo":1}]}}"#;
     let output = riklet_with(&["apply", "--dry-run", "-f", "-"], &[], bad);
     assert_eq!(code(&output), 1);
     assert_eq!(
         one_line(&output),
-        "riklet: the definition on stdin: spec.containers[0].image is missing; \
-         spec.containers[0].foo is not a known field"
+        "riklet: the definition on stdin: spec.containers[0].foo is not a known field; \
+         spec.containers[0].image is missing"
     );
     let output = riklet(&["apply", "--dry-run", "-f", "/nonexistent.json"]);
     assert_eq!(code(&output), 1);
     assert!(one_line(&output).contains("cannot read /nonexistent.json: "));
+}
+
+#[test]
+fn of_several_files_every_fault_is_told_at_once_and_nothing_is_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = |name: &str, field: &str| {
+        format!("{{kind: Pod, name: {name}, spec: {{containers: [{{name: a, {field}: i}}]}}}}\n")
+    };
+    let write = |file: &str, text: String| std::fs::write(dir.path().join(file), text).unwrap();
+    write(
+        "a.yaml",
+        format!("---\n{}---\n{}", pod("one", "image"), pod("two", "imago")),
+    );
+    write("b.yml", format!("# a comment\n{}", pod("three", "imago")));
+    write(".c.yaml", "an editor's: [".to_owned());
+    write("README", "a page".to_owned());
+    let place = dir.path().to_str().unwrap();
+    let socket = dir.path().join("nobody.sock");
+    let args = ["apply", "-f", place, "--socket", socket.to_str().unwrap()];
+    let output = riklet(&args);
+    assert_eq!(code(&output), 1);
+    let line = one_line(&output);
+    for fault in ["a.yaml: ", "b.yml: "] {
+        assert!(line.contains(fault), "{line}");
+    }
+    assert_eq!(
+        line.matches("imago is not a known field").count(),
+        2,
+        "{line}"
+    );
+    let dry = riklet(&["apply", "--dry-run", "-f", place]);
+    assert_eq!(code(&dry), 1);
+    assert_eq!(one_line(&dry).matches("imago").count(), 2, "{dry:?}");
+    write(
+        "a.yaml",
+        format!("---\n{}---\n{}", pod("one", "image"), pod("two", "image")),
+    );
+    write("b.yml", format!("---\n{}", pod("one", "image")));
+    let twice = one_line(&riklet(&args));
+    assert!(
+        twice.contains("b.yml: there are two Pods of the name one"),
+        "{twice}"
+    );
+    write("b.yml", format!("---\n{}", pod("three", "image")));
+    assert_eq!(code(&riklet(&args)), 4, "now it is asked for");
+    let empty = dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let none = riklet(&["apply", "-f", empty.to_str().unwrap()]);
+    assert!(one_line(&none).contains("has no .yaml, .yml or .json file"));
 }
 
 #[test]
@@ -572,6 +625,10 @@ impl Desk for Books {
             drained: false,
             already: true,
         })
+    }
+
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        Err(DeskError::Unfit(format!("{} runs nothing", ask.instance)))
     }
 
     async fn repair(&self, _: bool) -> Result<RepairView, DeskError> {

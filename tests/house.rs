@@ -16,7 +16,7 @@ use std::{
 
 use riklet::{
     config,
-    model::definition::{Strictness, parse},
+    model::definition::{Strictness, documents::split, parse},
 };
 
 fn root() -> PathBuf {
@@ -257,18 +257,22 @@ fn every_example_workload_is_a_definition_without_a_warning() {
     let mut seen = 0;
     for entry in fs::read_dir(directory).expect("examples") {
         let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|e| e != "json") {
+        let file = path.display().to_string();
+        if file.ends_with(".md") {
             continue;
         }
         seen += 1;
-        let parsed = parse(&read(&path), Strictness::Strict)
-            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        // make run renders them by this name, in quotes.
-        for container in parsed.spec.containers {
-            assert_eq!(container.image, "busybox:1.36", "{}", path.display());
+        for piece in split(&[(file.clone(), read(&path))]) {
+            assert!(piece.faults.is_empty(), "{file}: {:?}", piece.faults);
+            let parsed = parse(&piece.definition, Strictness::Strict)
+                .unwrap_or_else(|e| panic!("{file}: {e}"));
+            // make run renders them by this name.
+            for container in parsed.spec.containers {
+                assert_eq!(container.image, "busybox:1.36", "{file}");
+            }
         }
     }
-    assert!(seen >= 6, "{seen}");
+    assert!(seen >= 16, "{seen}");
 }
 
 #[test]

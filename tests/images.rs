@@ -9,6 +9,7 @@
 
 mod pulls {
     mod access;
+    mod collect;
 }
 mod support {
     pub mod image;
@@ -742,6 +743,12 @@ impl Mounted {
         nix::mount::mount(Some("riklet-test"), at, Some("tmpfs"), none, Some(size)).unwrap();
         Self(at.to_owned())
     }
+
+    fn overlay(at: &Path, options: &str) -> Self {
+        let none = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("overlay"), at, Some("overlay"), none, Some(options)).unwrap();
+        Self(at.to_owned())
+    }
 }
 
 impl Drop for Mounted {
@@ -753,7 +760,9 @@ impl Drop for Mounted {
 #[test]
 fn a_collection_takes_only_what_nobody_uses() {
     let (ground, registry) = (Ground::new(), Registry::start());
-    let images = ground.images();
+    let mut config = ground.config();
+    config.settles = LONG_AGO;
+    let images = ground.open(config);
     let mut ready = Vec::new();
     for mark in ["a", "b"] {
         let image = registry.image(&format!("{mark}:1"));
@@ -761,9 +770,15 @@ fn a_collection_takes_only_what_nobody_uses() {
         ready.push(ground.ensure(&images, &image).unwrap());
     }
     let in_use = BTreeSet::from([ready[0].snapshot.clone()]);
-    let young = ground.run(images.collect(in_use.clone(), BOUND)).unwrap();
+    let using = |used: &BTreeSet<String>| {
+        let used = used.clone();
+        move || used.clone()
+    };
+    let young = ground.run(images.collect(using(&in_use), BOUND)).unwrap();
     assert_eq!(young.snapshots, Vec::<String>::new());
-    let old = ground.run(images.collect(in_use, LONG_AGO)).unwrap();
+    let old = ground
+        .run(images.collect(using(&in_use), LONG_AGO))
+        .unwrap();
     assert_eq!(old.snapshots, [ready[1].snapshot.clone()]);
     assert!(old.blob_bytes > 0);
     is_whole(&images, &ready[0], "a");

@@ -125,7 +125,7 @@ async fn a_process_gets_what_the_definition_says_and_no_more() {
         "Seccomp:\t2",
         "real-1",
         "F wrote",
-        "F 200",
+        "F 1000",
         "lo:",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");

@@ -392,3 +392,22 @@ fn scheduler_lost_is_as_the_page_says() {
     assert_eq!(daemon.pids()["web@cli"], [pid]);
     proof.conclude("recovery_scheduler_lost", &[]);
 }
+
+#[test]
+fn manifests_unreadable_is_as_the_page_says() {
+    let mut proof = proof();
+    let (daemon, pid) = node(Daemon::prepare());
+    let dir = daemon.dir().join("manifests");
+    let static_pod = daemon.definition("static", SERVE).to_string();
+    fs::write(dir.join("static.json"), static_pod).unwrap();
+    daemon.until("static@manifest", "Running");
+    let static_pid = daemon.pids()["static@manifest"][0];
+    let aside = daemon.dir().join("aside");
+    fs::rename(&dir, &aside).unwrap();
+    live(&daemon, "ManifestsUnreadable", &mut proof);
+    assert!(process_runs(pid) && process_runs(static_pid));
+    fs::rename(&aside, &dir).unwrap();
+    left(&daemon, "ManifestsUnreadable", &mut proof);
+    assert!(process_runs(pid) && process_runs(static_pid));
+    proof.conclude("recovery_manifests_unreadable", &[]);
+}

@@ -196,6 +196,17 @@ fn s06_completed_work_runs_once_through_twenty_crashes_and_reboots() {
 }
 
 #[test]
+fn s06_completed_work_of_pods_with_init_containers_and_sidecars_runs_once() {
+    themed(
+        "simulation_s06_pods",
+        "Completed work of pods (main containers; init containers within a sandbox) runs once \
+         through twenty crashes and reboots",
+        theme::completed_pods,
+        (60, 2_000),
+    );
+}
+
+#[test]
 fn s29_wall_time_that_steps_neither_stalls_nor_storms() {
     themed(
         "simulation_s29",

@@ -37,8 +37,8 @@ render_workloads() {
     local image file
     image=oci:$(realpath "$run")/image:latest
     mkdir -p "$run/workloads"
-    for file in examples/workloads/*.json; do
-        sed "s|\"busybox:1.36\"|\"$image\"|" "$file" >"$run/workloads/${file##*/}"
+    for file in examples/workloads/*.{json,yaml}; do
+        sed "s|busybox:1.36|$image|" "$file" >"$run/workloads/${file##*/}"
     done
 }
 

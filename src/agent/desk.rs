@@ -8,11 +8,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::{inbox::Inbox, tend::modes_of, wounds::Wounds};
+use super::{execs, inbox::Inbox, room::Room, tend::modes_of, wounds::Wounds};
 use crate::{
-    api::{Applied, Deleted, Desk, DeskError, Drained, Outcome},
+    api::{Applied, Deleted, Desk, DeskError, Drained, ExecAsk, Outcome},
     book::Book,
     intake::{self, Intake, Verdict},
     ledger::Ledger,
@@ -24,10 +24,11 @@ use crate::{
     },
     node::Node,
     reconciler::{Context, Wake, Waker, plans},
+    runtime::exec::{Execs, Session},
     session::Link,
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
-        StatusView, Unclaimed,
+        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, ManifestFault, PlanView,
+        Pruned, PsRow, PullView, Pulling, RepairView, Secrets, StatusView, Unclaimed,
     },
 };
 
@@ -36,13 +37,16 @@ pub(super) struct AgentDesk<N> {
     pub(super) book: Ledger,
     pub(super) intake: Arc<Intake<Ledger>>,
     pub(super) context: Arc<Context<N, Ledger>>,
+    pub(super) execs: Execs,
     pub(super) waker: Waker,
     pub(super) inbox: Arc<Inbox>,
     pub(super) wounds: Arc<Wounds>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) scheduler: Option<String>,
+    pub(super) manifest_faults: watch::Receiver<Vec<ManifestFault>>,
     pub(super) node_name: String,
     pub(super) since: Timestamp,
+    pub(super) room: Arc<Room>,
 }
 
 impl<N: Node> AgentDesk<N> {
@@ -58,6 +62,7 @@ impl<N: Node> AgentDesk<N> {
             durable_seq: self.book.durable_seq(),
             unclaimed: self.unclaimed(),
             forgotten: self.forgotten(),
+            manifest_faults: self.manifest_faults.borrow().clone(),
             notes: self.notes(),
             modes: self.modes(),
             ..Live::default()
@@ -198,7 +203,8 @@ impl<N: Node> AgentDesk<N> {
 
 impl<N: Node> Desk for AgentDesk<N> {
     async fn status(&self) -> Result<StatusView, DeskError> {
-        let live = self.live();
+        let mut live = self.live();
+        live.images = self.room.taken().await;
         Ok(self.book.read(|fold| view::status(fold, &live)))
     }
 
@@ -208,7 +214,8 @@ impl<N: Node> Desk for AgentDesk<N> {
     }
 
     async fn describe(&self, instance: &str, secrets: Secrets) -> Result<DescribeView, DeskError> {
-        let live = self.live();
+        let mut live = self.live();
+        live.pulls = self.room.pulls().await;
         self.book.read(|fold| match view::find(fold, instance)? {
             Found::Live(record) => Ok(view::describe(fold, record, &live, secrets)),
             Found::Gone(id, _) => Err(DeskError::Find(view::FindError::NotFound(id.to_string()))),
@@ -343,6 +350,26 @@ impl<N: Node> Desk for AgentDesk<N> {
 
     async fn uncordon(&self) -> Result<Drained, DeskError> {
         self.cordon(false).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
+        self.room.rows().await
+    }
+
+    async fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> Result<Pulling, DeskError> {
+        self.room.pull(image, progress).await
+    }
+
+    async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
+        self.room.prune(all).await
+    }
+
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        execs::begin(&self.book, &self.execs, &ask).await
     }
 
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {

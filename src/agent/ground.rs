@@ -84,6 +84,7 @@ pub(super) struct Ground {
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
     pub(super) node: Arc<RealNode<Images>>,
+    pub(super) images: Images,
     pub(super) cgroups: Cgroups,
     pub(super) spawner: Spawner,
     // Held until everything above has ended.
@@ -115,7 +116,11 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
     let swept = spawner.clear_work(SWEEP_WITHIN).await;
     harmless(swept).map_err(|e| failed(e.into()))?;
     let images = Images::open(images_config(config), &spawner).map_err(|e| failed(e.into()))?;
-    let node = RealNode::new(node_config(config, &opening), spawner.clone(), images);
+    let node = RealNode::new(
+        node_config(config, &opening),
+        spawner.clone(),
+        images.clone(),
+    );
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
     // What can't be removed now is left for the next start: no reason not to look after the rest.
     if let Err(error) = node.sweep_sandboxes().await {
@@ -130,6 +135,7 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         ledger,
         opening,
         node,
+        images,
         cgroups,
         spawner,
         _locks: [state_lock, run_lock],
@@ -238,6 +244,17 @@ fn marked_owner(state_dir: &Path) -> Option<NodeUid> {
     })
 }
 
+/// Every path that a source's policy lists, but the root: who may mount that may all.
+fn guarded(config: &Config) -> Vec<PathBuf> {
+    let security = &config.security;
+    let sources = [&security.scheduler, &security.manifest, &security.cli];
+    let listed = sources.into_iter().flat_map(|allowed| &allowed.host_paths);
+    listed
+        .filter(|path| *path != "/")
+        .map(PathBuf::from)
+        .collect()
+}
+
 fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
     let profile = Path::new(SECCOMP_PROFILE);
     RealNodeConfig {
@@ -245,6 +262,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
         run_dir: config.run_dir.clone(),
         node_uid: opening.node.clone(),
         node_name: config.node_name.clone(),
+        guarded: guarded(config),
         programs: Programs {
             runc: config.programs.runc.clone(),
             conmon: config.programs.conmon.clone(),

@@ -15,13 +15,15 @@ use tonic::{
 };
 
 use super::{
-    Applied, Deleted, Drained,
+    Applied, Deleted, Drained, Running,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, RepairRequest,
-        node_client::NodeClient,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, PruneRequest,
+        PullRequest, RepairRequest, node_client::NodeClient,
     },
 };
-use crate::view::{DescribeView, PlanView, PsRow, RepairView, Secrets, StatusView};
+use crate::view::{
+    DescribeView, ImageRow, PlanView, Pruned, PsRow, Pulling, RepairView, Secrets, StatusView,
+};
 
 /// A document of 10,000 instances has about 10 MiB.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -197,6 +199,63 @@ impl Client {
         self.read(answer)
     }
 
+    /// See [`super::Desk::images`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn images(&mut self) -> Result<Vec<ImageRow>, ClientError> {
+        let answer = self.node.images(Nothing {}).await;
+        self.read(answer)
+    }
+
+    /// See [`super::Desk::pull_image`]; `step` is told each step, and the end.
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn pull_image(
+        &mut self,
+        image: &str,
+        mut step: impl FnMut(&Pulling),
+    ) -> Result<Pulling, ClientError> {
+        let image = image.to_owned();
+        let answer = self.node.pull_image(PullRequest { image }).await;
+        let mut steps = answer.map_err(|status| self.refused(&status))?.into_inner();
+        loop {
+            let next = steps.message().await;
+            let Some(document) = next.map_err(|status| self.refused(&status))? else {
+                return Err(ClientError::BrokeOff {
+                    path: self.path.clone(),
+                    message: "it said no end of the pull".to_owned(),
+                });
+            };
+            let said = serde_json::from_str(&document.json).map_err(ClientError::Answer)?;
+            step(&said);
+            if let Pulling::Done { .. } = said {
+                return Ok(said);
+            }
+        }
+    }
+
+    /// See [`super::Desk::prune_images`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn prune_images(&mut self, all: bool) -> Result<Pruned, ClientError> {
+        let answer = self.node.prune_images(PruneRequest { all }).await;
+        self.read(answer)
+    }
+
+    /// See [`super::Desk::exec`].
+    ///
+    /// # Errors
+    /// As the desk's.
+    pub async fn exec(&mut self, ask: super::ExecAsk) -> Result<Running, ClientError> {
+        let (requests, inputs) = super::exec::begin(ask);
+        let answer = self.node.exec(inputs).await;
+        let answers = answer.map_err(|status| self.refused(&status))?.into_inner();
+        Ok(Running::new(requests, answers, self.path.clone()))
+    }
+
     fn read<T: DeserializeOwned>(
         &self,
         answer: Result<Response<Document>, Status>,
@@ -206,21 +265,26 @@ impl Client {
     }
 
     fn refused(&self, status: &Status) -> ClientError {
-        let message = status.message().to_owned();
-        match status.code() {
-            Code::NotFound => ClientError::NotFound(message),
-            Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::PermissionDenied
-            | Code::OutOfRange => ClientError::Refused(message),
-            Code::Internal => ClientError::Failed(message),
-            Code::Unimplemented => ClientError::Failed(
-                "the running riklet doesn't know this command: is it an older version?".to_owned(),
-            ),
-            _ => ClientError::BrokeOff {
-                path: self.path.clone(),
-                message,
-            },
-        }
+        refused(&self.path, status)
+    }
+}
+
+/// What the daemon's no means.
+pub(super) fn refused(path: &Path, status: &Status) -> ClientError {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::NotFound => ClientError::NotFound(message),
+        Code::FailedPrecondition
+        | Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::OutOfRange => ClientError::Refused(message),
+        Code::Internal => ClientError::Failed(message),
+        Code::Unimplemented => ClientError::Failed(
+            "the running riklet doesn't know this command: is it an older version?".to_owned(),
+        ),
+        _ => ClientError::BrokeOff {
+            path: path.to_owned(),
+            message,
+        },
     }
 }

@@ -5,21 +5,28 @@
 //! here: a decision; the desk answers with views, and its refusals are passed on as they are.
 
 mod client;
+mod exec;
 mod server;
 mod socket;
 
 use std::{error::Error, future::Future};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 pub use self::{
     client::{Client, ClientError},
+    exec::{Inputs, Running},
     server::serve,
     socket::{Socket, SocketError, bind},
 };
 use crate::{
     model::{definition::Warning, state::Reason},
-    view::{DescribeView, FindError, PlanView, PsRow, RepairView, Secrets, StatusView},
+    runtime::exec::{Session, Terminal},
+    view::{
+        DescribeView, FindError, ImageRow, PlanView, Pruned, PsRow, PullView, Pulling, RepairView,
+        Secrets, StatusView,
+    },
 };
 
 /// What `build.rs` made of `proto/node.proto`. Its lints are the generator's.
@@ -108,6 +115,9 @@ pub enum DeskError {
         /// Why, in a sentence, with the mend where there is one.
         message: String,
     },
+    /// It can't be done as things are.
+    #[error("{0}")]
+    Unfit(String),
     /// The daemon is starting or ending: ask again.
     #[error("riklet is {0}: try again")]
     Busy(&'static str),
@@ -119,6 +129,19 @@ pub enum DeskError {
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// A command that is to be run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecAsk {
+    /// The instance that is meant (see [`find`](crate::view::find)).
+    pub instance: String,
+    /// The container's name; none where there is only one.
+    pub container: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Its terminal, if it is to have one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What the agent does for the command line. A command returns once what it asks for is durable.
@@ -160,6 +183,23 @@ pub trait Desk: Send + Sync + 'static {
 
     /// What a damaged journal left open; with `accept`, what is known of it holds from now on.
     fn repair(&self, accept: bool) -> impl Future<Output = Result<RepairView, DeskError>> + Send;
+
+    /// One row an image on this node.
+    fn images(&self) -> impl Future<Output = Result<Vec<ImageRow>, DeskError>> + Send;
+
+    /// Has the image, asking its registry, and says how far it is until it is there. Given up
+    /// when dropped.
+    fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> impl Future<Output = Result<Pulling, DeskError>> + Send;
+
+    /// Removes the images that nothing uses; with `all` also those that were used a moment ago.
+    fn prune_images(&self, all: bool) -> impl Future<Output = Result<Pruned, DeskError>> + Send;
+
+    /// Runs a command in a container. It ends when its session is dropped.
+    fn exec(&self, ask: ExecAsk) -> impl Future<Output = Result<Session, DeskError>> + Send;
 }
 
 #[cfg(test)]

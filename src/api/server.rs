@@ -4,27 +4,32 @@ use std::{sync::Arc, time::Duration};
 
 use nix::unistd::geteuid;
 use serde::Serialize;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     transport::{Server, server::UdsConnectInfo},
 };
 
 use super::{
-    Desk, DeskError, Socket,
+    Desk, DeskError, Socket, exec,
     generated::{
-        ApplyRequest, DeleteRequest, DescribeRequest, Document, Named, Nothing, RepairRequest,
+        ApplyRequest, DeleteRequest, DescribeRequest, Document, ExecInput, Named, Nothing,
+        PruneRequest, PullRequest, RepairRequest,
         node_server::{Node, NodeServer},
     },
 };
 use crate::{
     error_chain::one_line,
-    view::{FindError, Secrets},
+    view::{FindError, Pulling, Secrets},
 };
 
 /// A request is a definition (256 KiB) and little more; one in YAML may be escaped.
 const MAX_REQUEST: usize = 1024 * 1024;
+
+/// Steps of a pull that may wait to be read.
+const STEPS: usize = 8;
 
 /// How long requests under way may take once the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -88,6 +93,7 @@ fn refusal(error: &DeskError) -> Status {
         DeskError::Refused { reason, .. } => {
             Status::failed_precondition(format!("{reason}: {text}"))
         }
+        DeskError::Unfit(_) => Status::failed_precondition(text),
         DeskError::Busy(_) => Status::unavailable(text),
         DeskError::Failed { .. } => Status::internal(text),
     }
@@ -139,7 +145,60 @@ impl<D: Desk> Node for Answering<D> {
         document(self.desk.uncordon().await)
     }
 
+    async fn images(&self, _: Request<Nothing>) -> Result<Response<Document>, Status> {
+        document(self.desk.images().await)
+    }
+
+    type PullImageStream = ReceiverStream<Result<Document, Status>>;
+
+    async fn pull_image(
+        &self,
+        request: Request<PullRequest>,
+    ) -> Result<Response<Self::PullImageStream>, Status> {
+        let (say, answers) = mpsc::channel(STEPS);
+        let (desk, image) = (Arc::clone(&self.desk), request.into_inner().image);
+        tokio::spawn(async move {
+            let (tell, mut told) = mpsc::channel(STEPS);
+            let pull = desk.pull_image(&image, tell);
+            tokio::pin!(pull);
+            let last = loop {
+                tokio::select! {
+                    biased;
+                    last = &mut pull => break last,
+                    Some(step) = told.recv() => {
+                        // What nobody has read yet is as good as the next one.
+                        let step = document(Ok(Pulling::Progress(step)));
+                        let _ = say.try_send(step.map(Response::into_inner));
+                    }
+                    // Nobody waits for it any more.
+                    () = say.closed() => return,
+                }
+            };
+            let _ = say.send(document(last).map(Response::into_inner)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn prune_images(
+        &self,
+        request: Request<PruneRequest>,
+    ) -> Result<Response<Document>, Status> {
+        document(self.desk.prune_images(request.into_inner().all).await)
+    }
+
     async fn repair(&self, request: Request<RepairRequest>) -> Result<Response<Document>, Status> {
         document(self.desk.repair(request.into_inner().accept).await)
+    }
+
+    type ExecStream = exec::Answers;
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<ExecInput>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let mut inputs = request.into_inner();
+        let ask = exec::ask(inputs.message().await?)?;
+        let session = self.desk.exec(ask).await.map_err(|e| refusal(&e))?;
+        Ok(Response::new(exec::converse(session, inputs)))
     }
 }

@@ -73,10 +73,103 @@ impl Desk for Notes {
         Err(DeskError::Busy("starting"))
     }
 
+    async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
+        Ok(Vec::new())
+    }
+
+    async fn pull_image(
+        &self,
+        image: &str,
+        progress: mpsc::Sender<PullView>,
+    ) -> Result<Pulling, DeskError> {
+        self.note(format!("pull {image}"));
+        let step = PullView {
+            bytes: 7,
+            ..PullView::default()
+        };
+        if image == "endless" {
+            let _left = Left(self, "the pull was given up");
+            return std::future::pending().await;
+        }
+        progress.send(step).await.unwrap();
+        // Until it was read.
+        progress
+            .reserve_many(progress.max_capacity())
+            .await
+            .unwrap();
+        Ok(Pulling::Done {
+            digest: "sha256:00".into(),
+            snapshot: "sha256-00".into(),
+        })
+    }
+
+    async fn prune_images(&self, all: bool) -> Result<Pruned, DeskError> {
+        self.note(format!("prune {all}"));
+        Ok(Pruned::default())
+    }
+
+    async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {
+        Err(DeskError::Unfit(format!("{} runs nothing", ask.instance)))
+    }
+
     async fn repair(&self, accept: bool) -> Result<RepairView, DeskError> {
         self.note(format!("repair {accept}"));
         Ok(RepairView::default())
     }
+}
+
+/// Notes that it was dropped.
+struct Left<'a>(&'a Notes, &'static str);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.note(self.1.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_pull_says_its_steps_and_is_given_up_with_its_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("riklet.sock");
+    let served = served(&path);
+    let mut client = Client::connect(&path).await.unwrap();
+    let mut steps = Vec::new();
+    let done = client.pull_image("app:1", |step| steps.push(step.clone()));
+    let done = done.await.unwrap();
+    assert!(
+        matches!(&steps[0], Pulling::Progress(step) if step.bytes == 7),
+        "{steps:?}"
+    );
+    assert_eq!(steps.last(), Some(&done));
+    assert_eq!(client.prune_images(true).await.unwrap(), Pruned::default());
+
+    let noted = |what: &str| {
+        served
+            .desk
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|note| note == what)
+    };
+    let pull = client.pull_image("endless", |_| {});
+    tokio::select! {
+        _ = pull => panic!("it has no end"),
+        () = until(|| noted("pull endless")) => {}
+    }
+    until(|| noted("the pull was given up")).await;
+    served.end.cancel();
+    served.task.await.unwrap().unwrap();
+}
+
+async fn until(is: impl Fn() -> bool) {
+    let looking = async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let within = std::time::Duration::from_secs(30);
+    tokio::time::timeout(within, looking).await.unwrap();
 }
 
 struct Served {

@@ -1,110 +1,159 @@
-//! `riklet apply -f FILE|-`
+//! `riklet apply -f FILE|DIR|-`
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+mod files;
 
-use serde::Serialize;
+use std::path::PathBuf;
 
 use super::{
-    CliError,
+    CliError, dry_run,
     node::NodeFlags,
-    output::{OutputFlags, counted, warn},
+    output::{OutputFlags, warn},
 };
 use crate::{
-    error_chain::one_line,
+    api::Applied,
     model::{
-        definition::{MAX_BYTES, Parsed, Strictness, parse},
+        definition::{
+            Strictness,
+            documents::{Piece, split},
+            parse,
+        },
         ids::{InstanceId, Source},
     },
+    view::Secrets,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The definition is RIK's JSON, or a Kubernetes v1 Pod in JSON or YAML. \
-It runs as NAME@cli;
-applied again it replaces what runs only where it describes another workload.
+    after_help = "The definition is RIK's JSON, or a Kubernetes v1 Pod in JSON or YAML. A file may \
+hold several,
+with the ConfigMaps and Secrets that they name; of a directory all .yaml, .yml and .json files are
+read. Each Pod runs as NAME@cli; applied again it replaces what runs only where it describes
+another workload. If anything is wrong with any of them, nothing is applied.
 
 Examples:
   riklet apply -f web.json
-  riklet apply --dry-run -f web.yaml       check only, without a daemon
+  riklet apply -f site/                    every Pod of a directory
+  riklet apply --dry-run -f web.yaml       show what would run, without a daemon
   sed s/1.0/1.1/ web.json | riklet apply -f -"
 )]
 pub(super) struct Args {
-    /// The definition's file, or - for stdin
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
-    /// Only check the definition; needs no daemon
+    /// A file, a directory, or - for stdin; may be given several times
+    #[arg(short, long, value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
+    /// Only check the definitions and show their models; needs no daemon
     #[arg(long)]
     dry_run: bool,
+    /// Print environment values and the content of files in clear
+    #[arg(long, requires = "dry_run")]
+    show_secrets: bool,
     #[command(flatten)]
     output: OutputFlags,
     #[command(flatten)]
     node: NodeFlags,
 }
 
-/// What `--dry-run` says.
-#[derive(Debug, Serialize)]
-struct DryRun {
-    instance: String,
-    outcome: &'static str,
-    containers: usize,
+/// A Pod that can be asked for.
+struct Checked {
+    instance: InstanceId,
+    definition: String,
 }
 
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
-    let text = definition(&args.file)?;
-    let place = match args.file.to_str() {
-        Some("-") => "the definition on stdin".to_owned(),
-        _ => args.file.display().to_string(),
-    };
-    let refused = |e: &dyn std::error::Error| CliError::says(format!("{place}: {e}"));
-    // Checked here too: the faults then come with the file's name, and without a daemon.
-    let Parsed { spec, .. } = parse(&text, Strictness::Strict).map_err(|e| refused(&e))?;
-    let id = InstanceId::local(&spec.name, Source::Cli).map_err(|e| refused(&e))?;
+    let files = files::read(&args.file)?;
     if args.dry_run {
-        let answer = DryRun {
-            instance: id.to_string(),
-            outcome: "valid",
-            containers: spec.containers.len(),
+        let secrets = match args.show_secrets {
+            true => Secrets::Shown,
+            false => Secrets::Hidden,
         };
-        return args.output.print(&answer, |a, _| {
-            let containers = counted(a.containers, "container");
-            format!("{} is valid: {containers} (dry run)", a.instance)
-        });
+        return dry_run::execute(&files, secrets, &args.output);
     }
-    let answer = args
-        .node
-        .ask(|mut client| async move { client.apply(text).await })?;
-    for warning in &answer.warnings {
-        warn(&warning.to_string());
+    // Checked here too: the faults then come with the file's name, and without a daemon.
+    let pods = checked(split(&files))?;
+    let mut applied: Vec<Applied> = Vec::new();
+    let mut failed: Vec<(InstanceId, CliError)> = Vec::new();
+    for pod in pods {
+        let answer = args
+            .node
+            .ask(|mut client| async move { client.apply(pod.definition).await });
+        match answer {
+            Ok(answer) => applied.push(answer),
+            Err(error) => {
+                // With nobody there the next one has no better luck.
+                let last = error.is_unreachable();
+                failed.push((pod.instance, error));
+                if last {
+                    break;
+                }
+            }
+        }
     }
-    args.output
-        .print(&answer, |a, _| format!("{} {}", a.instance, a.outcome))
+    for answer in &applied {
+        for warning in &answer.warnings {
+            warn(&warning.to_string());
+        }
+    }
+    if !applied.is_empty() {
+        show(args, &applied)?;
+    }
+    if failed.len() <= 1 {
+        return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    let lines: Vec<String> = failed
+        .iter()
+        .map(|(id, error)| format!("{id}: {}", error.line().unwrap_or("failed")))
+        .collect();
+    Err(CliError::says(lines.join("; ")))
 }
 
-/// Reads the definition; one that is over the limit is not read to its end.
-fn definition(path: &Path) -> Result<String, CliError> {
-    let unreadable =
-        |e: io::Error| CliError::says(format!("cannot read {}: {}", path.display(), one_line(&e)));
-    let source: Box<dyn io::Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        _ => Box::new(File::open(path).map_err(unreadable)?),
-    };
-    let mut bytes = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    source
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    // Judged before it is taken for text: the cut may lie within a character.
-    if bytes.len() > MAX_BYTES {
-        return Err(CliError::says(format!(
-            "{}: the definition has more than {MAX_BYTES} bytes, which is the limit",
-            path.display()
-        )));
+/// Every Pod, or everything that is wrong with any of them.
+fn checked(pieces: Vec<Piece>) -> Result<Vec<Checked>, CliError> {
+    let (mut pods, mut faults): (Vec<Checked>, Vec<String>) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let file = &piece.file;
+        let parsed = match parse(&piece.definition, Strictness::Strict) {
+            _ if !piece.faults.is_empty() => Err(piece.faults),
+            Ok(parsed) => Ok(parsed.spec),
+            Err(error) => Err(error.faults),
+        };
+        let spec = match parsed {
+            Ok(spec) => spec,
+            Err(found) => {
+                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+                faults.push(format!("{file}: {}", found.join("; ")));
+                continue;
+            }
+        };
+        match InstanceId::local(&spec.name, Source::Cli) {
+            Err(error) => faults.push(format!("{file}: {error}")),
+            Ok(id) if pods.iter().any(|pod| pod.instance == id) => {
+                faults.push(format!(
+                    "{file}: there are two Pods of the name {}",
+                    id.bare()
+                ));
+            }
+            Ok(instance) => pods.push(Checked {
+                instance,
+                definition: piece.definition,
+            }),
+        }
     }
-    String::from_utf8(bytes)
-        .map_err(|e| CliError::says(format!("{} is not UTF-8: {e}", path.display())))
+    if !faults.is_empty() {
+        return Err(CliError::says(faults.join("; ")));
+    }
+    if pods.is_empty() {
+        return Err(CliError::says("there is no Pod in it"));
+    }
+    Ok(pods)
+}
+
+/// One answer as it is; several as a list.
+fn show(args: &Args, applied: &[Applied]) -> Result<(), CliError> {
+    let line = |a: &Applied| format!("{} {}", a.instance, a.outcome);
+    match applied {
+        [only] => args.output.print(only, |a, _| line(a)),
+        all => args.output.print(&all, |all, _| {
+            let lines: Vec<String> = all.iter().map(line).collect();
+            lines.join("\n")
+        }),
+    }
 }

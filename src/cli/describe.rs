@@ -7,7 +7,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, age, facts, now, or_dash, waiting},
 };
-use crate::view::{ContainerDescription, DescribeView, ExitView, Secrets};
+use crate::view::{ContainerDescription, DescribeView, ExitView, PullView, Secrets};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -117,15 +117,33 @@ fn of_container(
             "Last exit",
             container.last_exit.as_ref().map(exit).unwrap_or_default(),
         ),
+        (
+            "Last words",
+            last_words(container.last_exit.as_ref()).unwrap_or_default(),
+        ),
         ("Image", container.image.clone()),
         ("Digest", container.image_digest.clone().unwrap_or_default()),
         (
             "Image error",
             container.image_error.clone().unwrap_or_default(),
         ),
+        (
+            "Pull",
+            container
+                .pull
+                .as_ref()
+                .map_or_else(String::new, PullView::words),
+        ),
         ("Environment", environment(view, &container.name)),
         ("Log", container.log.clone().unwrap_or_default()),
     ]
+}
+
+/// A termination message on one line, without what a terminal would act on.
+fn last_words(exit: Option<&ExitView>) -> Option<String> {
+    let message = exit?.message.as_deref()?.trim_end();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    Some(message.chars().map(plain).collect())
 }
 
 fn environment(view: &DescribeView, container: &str) -> String {

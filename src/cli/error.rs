@@ -56,6 +56,11 @@ impl CliError {
         Self::new(NOT_FOUND, line)
     }
 
+    /// What was run ended with this code, and has said why.
+    pub(super) fn exited(code: u8) -> Self {
+        Self { line: None, code }
+    }
+
     /// The daemon ended with a code of its own.
     pub(super) fn with_code(error: &(dyn Error + 'static), code: u8) -> Self {
         Self::new(code, one_line(error))
@@ -77,6 +82,11 @@ impl CliError {
     #[must_use]
     pub fn line(&self) -> Option<&str> {
         self.line.as_deref()
+    }
+
+    /// Can the daemon not be reached?
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
     }
 
     /// What the process exits with.

@@ -21,7 +21,10 @@ pub(super) const STYLES: Styles = Styles::styled()
 
 /// Commands by what one wants to do; `help` lists itself.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Node", &["run", "status", "drain", "uncordon", "doctor"]),
+    (
+        "Node",
+        &["run", "status", "images", "drain", "uncordon", "doctor"],
+    ),
     ("Instances", &["ps", "describe", "apply", "delete", "logs"]),
     ("Why", &["plan", "explain", "events", "state"]),
     ("Other", &["config", "completion", "help"]),

@@ -18,7 +18,7 @@ use crate::{
     view::{FindError, Found, find},
 };
 use cri::{Joiner, Sink};
-use files::Attempts;
+use files::{Attempts, Reader, Until};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -82,8 +82,12 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     }
     let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
     let mut joiner = Joiner::default();
-    for path in attempts.files(attempt) {
-        let bytes = std::fs::read(&path).map_err(|e| unreadable(&path, &e))?;
+    let mut reader = Reader::new(&attempts, attempt, Until::End);
+    loop {
+        let bytes = reader.more().map_err(|e| unreadable(attempts.dir(), &e))?;
+        if bytes.is_empty() {
+            break;
+        }
         joiner.feed(&bytes, |entry| sink.take(entry)).map_err(out)?;
     }
     joiner.finish(|entry| sink.take(entry)).map_err(out)?;
@@ -106,14 +110,19 @@ fn follow(
     since: Option<Timestamp>,
 ) -> Result<(), CliError> {
     let changes = Changes::of(attempts.dir());
-    let mut reader = files::Reader::new(attempts, attempt);
+    let mut reader = Reader::new(attempts, attempt, Until::Forever);
     let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
     let mut joiner = Joiner::default();
+    let mut of = attempt;
     loop {
         loop {
             let bytes = reader.more().map_err(|e| unreadable(attempts.dir(), &e))?;
             if bytes.is_empty() {
                 break;
+            }
+            if std::mem::replace(&mut of, reader.attempt()) != reader.attempt() {
+                // Its last line may never have been ended; it isn't the next one's first.
+                joiner.finish(|entry| sink.take(entry)).map_err(out)?;
             }
             joiner.feed(&bytes, |entry| sink.take(entry)).map_err(out)?;
         }

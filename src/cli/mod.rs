@@ -14,10 +14,14 @@ mod delete;
 mod describe;
 mod doctor;
 mod drain;
+mod dry_run;
 mod error;
 mod events;
+mod exec;
 mod explain;
 mod help;
+mod images;
+mod leaks;
 mod lines;
 mod logs;
 mod node;
@@ -57,6 +61,8 @@ enum Command {
     Delete(delete::Args),
     /// Print what a container wrote
     Logs(logs::Args),
+    /// Run a command in a container
+    Exec(exec::Args),
     /// Show the node, its link and what is degraded
     Status(status::Args),
     /// Stop every instance until `uncordon`, also across a reboot
@@ -67,10 +73,14 @@ enum Command {
     Plan(plan::Args),
     /// Tell why an instance is as it is
     Explain(explain::Args),
+    /// Show what is on the node and shouldn't be
+    Leaks(leaks::Args),
     /// Print what happened, as it happened
     Events(events::Args),
     /// Read the records themselves
     State(state::Args),
+    /// List, pull and prune images
+    Images(images::Args),
     /// Check whether this machine can be a node
     Doctor(doctor::Args),
     /// Check or print the settings
@@ -106,13 +116,16 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Apply(args) => apply::execute(&args),
         Command::Delete(args) => delete::execute(&args),
         Command::Logs(args) => logs::execute(&args),
+        Command::Exec(args) => exec::execute(&args),
         Command::Status(args) => status::execute(&args),
         Command::Drain(args) => drain::execute(&args, drain::Direction::Drain),
         Command::Uncordon(args) => drain::execute(&args, drain::Direction::Uncordon),
         Command::Plan(args) => plan::execute(&args),
         Command::Explain(args) => explain::execute(&args),
+        Command::Leaks(args) => leaks::execute(&args),
         Command::Events(args) => events::execute(&args),
         Command::State(args) => state::execute(&args),
+        Command::Images(args) => images::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Config(args) => config::execute(&args),
         Command::Completion(args) => completion::execute(&args),

@@ -39,6 +39,11 @@ pub(super) struct OutputFlags {
 }
 
 impl OutputFlags {
+    /// Is it for scripts?
+    pub(super) fn is_document(&self) -> bool {
+        matches!(self.output, Format::Json | Format::Yaml)
+    }
+
     /// Prints the document, or the text made of it for people.
     pub(super) fn print<T: Serialize>(
         &self,

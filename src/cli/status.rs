@@ -7,7 +7,7 @@ use super::{
     node::NodeFlags,
     output::{OutputFlags, age, facts, now, waiting},
 };
-use crate::view::{Degraded, LinkState, StatusView};
+use crate::view::{Degraded, LinkState, StatusView, size};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -60,7 +60,16 @@ fn text(view: &StatusView, now: Option<Timestamp>) -> String {
                 _ => lines(view.degraded.iter().flat_map(degraded).collect()),
             },
         ),
-        ("Manifests", lines(view.manifest_faults.clone())),
+        ("Images", images(view)),
+        (
+            "Manifests",
+            lines(
+                view.manifest_faults
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
+        ),
         (
             "Refused",
             lines(
@@ -116,6 +125,16 @@ fn link(view: &StatusView, now: Option<Timestamp>) -> String {
         text.push_str(&format!(": {error}"));
     }
     text
+}
+
+fn images(view: &StatusView) -> String {
+    let Some(taken) = &view.images else {
+        return String::new();
+    };
+    let full = taken.full_percent.map_or_else(String::new, |percent| {
+        format!("; their filesystem is {percent}% full")
+    });
+    format!("{}, {}{full}", taken.images, size(taken.bytes))
 }
 
 fn instances(view: &StatusView) -> String {

@@ -119,6 +119,16 @@ pub struct Network {
     pub subnet: Option<String>,
 }
 
+/// How much of what a container writes is kept, for each of its last two attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    /// A file is put aside once it has so many bytes: 64 KiB and more.
+    pub max_size: u64,
+    /// So many files are kept, the one that is written among them: 2 and more.
+    pub max_files: u32,
+}
+
 /// Keys for `https://`, as PEM files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,6 +194,15 @@ impl Default for Journal {
             history_age: Duration::from_secs(7 * 24 * 60 * 60),
             history_size: 256 * MIB,
             history_always: 16 * MIB,
+        }
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self {
+            max_size: 10 * MIB,
+            max_files: 5,
         }
     }
 }

@@ -73,6 +73,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("journal.history_age", Kind::Duration),
     setting("journal.history_size", Kind::Size),
     setting("journal.history_always", Kind::Size),
+    setting("logs.max_size", Kind::Size),
+    setting("logs.max_files", Kind::Number),
     setting("images.policy", Kind::Path),
     setting("images.registries_conf", Kind::Path),
     setting("images.authfile", Kind::Path),

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{RwLock, Semaphore},
+    sync::{Notify, RwLock, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
@@ -18,6 +18,7 @@ use super::{
     error::ImageError,
     flights::Flights,
     layout::{self, Contents, LayoutError},
+    progress::{Board, Entry, Step},
     pull::{ImagesConfig, Outcome},
     records::name_of,
     reference::{Digest, Reference},
@@ -41,6 +42,10 @@ pub(super) struct Inner {
     pub(super) asks: Semaphore,
     /// Read by each fetch, written while blobs are trimmed.
     pub(super) quiet: Arc<RwLock<()>>,
+    /// How far fetches are.
+    pub(super) board: Arc<Board>,
+    /// Rung when a pull fails for lack of space.
+    pub(super) full: Notify,
     pub(super) resolves: Flights<Outcome>,
     pub(super) fetches: Flights<Outcome>,
 }
@@ -75,10 +80,11 @@ impl Inner {
     pub(super) async fn fetch_once(
         self: Arc<Self>,
         exact: Reference,
-        digest: Digest,
+        (digest, layers): (Digest, Vec<Digest>),
         cancel: CancellationToken,
     ) -> Outcome {
         let image = exact.to_string();
+        let entry = self.board.enter(&image, layers);
         let turn = async {
             let turn = self.turns.acquire().await;
             (turn, self.quiet.read().await)
@@ -91,7 +97,7 @@ impl Inner {
         let staging = Arc::new(self.snapshots.stage()?);
         let limit = self.config.deadline;
         let work = async {
-            let prepared = timeout(limit, self.prepare(&exact, &digest, &staging)).await;
+            let prepared = timeout(limit, self.prepare(&exact, &digest, &staging, &entry)).await;
             let image = image.clone();
             prepared.unwrap_or(Err(ImageError::Deadline { image, limit }))
         };
@@ -132,6 +138,7 @@ impl Inner {
         exact: &Reference,
         digest: &Digest,
         staging: &Arc<Staging>,
+        entry: &Entry,
     ) -> Result<Prepared, ImageError> {
         let image = exact.to_string();
         if let Reference::Local(_) = exact {
@@ -148,6 +155,7 @@ impl Inner {
         }
         let mut last = false;
         loop {
+            entry.step(Step::Fetching, staging.dir());
             self.watched(&image, staging, self.copy(exact, staging))
                 .await?;
             let contents = match self.check(&image, staging).await? {
@@ -162,6 +170,7 @@ impl Inner {
             if self.snapshots.has(&snapshot) {
                 return Ok(Prepared::Known(snapshot));
             }
+            entry.step(Step::Unpacking, &staging.rootfs());
             let unpack = self.unpack(&image, staging);
             let Err(error) = self.watched(&image, staging, unpack).await else {
                 return Ok(Prepared::Unpacked(Box::new(contents)));

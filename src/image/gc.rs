@@ -8,29 +8,47 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::records::SnapshotView;
+use super::records::{PREFIX, SnapshotView};
 
 /// What a collection did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Snapshots that went.
     pub snapshots: Vec<String>,
+    /// Bytes that their trees took, as far as that was known.
+    pub tree_bytes: u64,
     /// Bytes of compressed blobs that went.
     pub blob_bytes: u64,
 }
 
-/// The names of the snapshots that are in no use and that nobody asked for since `min_age`.
+/// The snapshots that a mountinfo names, wherever in it: whatever they are mounted for, they are
+/// needed.
+#[must_use]
+pub fn mounted(mountinfo: &str) -> BTreeSet<String> {
+    const HEX: usize = 64;
+    let name = |(at, _): (usize, &str)| {
+        let name = mountinfo.get(at..at + PREFIX.len() + HEX)?;
+        let hex = name.get(PREFIX.len()..)?;
+        hex.bytes()
+            .all(|b| b.is_ascii_hexdigit())
+            .then(|| name.to_owned())
+    };
+    mountinfo.match_indices(PREFIX).filter_map(name).collect()
+}
+
+/// The names of the snapshots that are in no use and that nobody asked for since `min_age`, the
+/// longest unused first; of those that this daemon hasn't used at all, the oldest first.
 #[must_use]
 pub fn removable(
     there: &[SnapshotView],
     in_use: &BTreeSet<String>,
     min_age: Duration,
 ) -> Vec<String> {
-    there
-        .iter()
-        .filter(|view| !in_use.contains(&view.snapshot) && view.idle >= min_age)
-        .map(|view| view.snapshot.clone())
-        .collect()
+    let free = |view: &&SnapshotView| !in_use.contains(&view.snapshot) && view.idle >= min_age;
+    let mut free: Vec<_> = there.iter().filter(free).collect();
+    // To the second: what was found at one start is as old as its files say.
+    free.sort_by_key(|view| (std::cmp::Reverse(view.idle.as_secs()), view.made));
+    free.iter().map(|view| view.snapshot.clone()).collect()
 }
 
 #[cfg(test)]

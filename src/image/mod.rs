@@ -17,12 +17,15 @@
 //! ```
 
 mod attempt;
+mod collect;
 mod digest;
 mod error;
 mod fetch;
 mod flights;
 pub mod gc;
+pub mod inventory;
 mod layout;
+mod progress;
 pub mod pull;
 mod records;
 pub mod reference;
@@ -33,6 +36,8 @@ mod stall;
 mod umoci;
 
 pub use error::{Cause, ImageError};
+pub use inventory::{Fullness, Inventory, Stored, inventory};
+pub use progress::{Progress, Step};
 pub use pull::{Images, ImagesConfig};
 pub use records::{Named, Record, SnapshotView};
 pub use skopeo::SkopeoConfig;

@@ -10,17 +10,17 @@
 //! Two single flights, one over the other: a *resolve* asks which digest a tag is at this moment,
 //! a *fetch* brings one digest; so two tags of one image are fetched once.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use oci_spec::image::ImageConfiguration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     error::ImageError,
     fetch::{Inner, blocking, unless},
     flights::Flights,
-    gc::{self, Collected},
+    progress::Progress,
     records::SnapshotView,
     reference::{Digest, Reference},
     skopeo::{Skopeo, SkopeoConfig},
@@ -50,6 +50,9 @@ pub struct ImagesConfig {
     pub deadline: Duration,
     /// How long a fetch may show no progress.
     pub stall: Duration,
+    /// How long an image stays in any case after somebody asked for it: between then
+    /// and the record of its use it is in no set. 5 s.
+    pub settles: Duration,
 }
 
 impl ImagesConfig {
@@ -63,6 +66,7 @@ impl ImagesConfig {
             parallel: 3,
             deadline: Duration::from_secs(600),
             stall: Duration::from_secs(120),
+            settles: Duration::from_secs(5),
         }
     }
 }
@@ -72,7 +76,7 @@ pub(super) type Outcome = Result<ReadyImage, ImageError>;
 
 /// The images of this node. Cheap to clone.
 #[derive(Clone)]
-pub struct Images(Arc<Inner>);
+pub struct Images(pub(super) Arc<Inner>);
 
 impl Images {
     /// Opens the snapshot directory; what killed pulls left in it goes. Call it once, after the
@@ -88,6 +92,8 @@ impl Images {
             turns: Semaphore::new(config.parallel.max(1)),
             asks: Semaphore::new(PARALLEL_ASKS),
             quiet: Arc::default(),
+            board: Arc::default(),
+            full: Notify::new(),
             resolves: Flights::default(),
             fetches: Flights::default(),
             snapshots,
@@ -130,15 +136,19 @@ impl Images {
                 _ => snapshots.by_name(&reference.identity()),
             },
         };
-        match (ready, exact) {
+        let outcome = match (ready, exact) {
             (Some(ready), _) => Ok(ready),
             _ if wish.policy == PullPolicy::Never => {
                 let image = reference.to_string();
                 Err(ImageError::NeverPulled { image })
             }
-            (None, Some(digest)) => self.fetch(&reference, digest).await,
+            (None, Some(digest)) => self.fetch(&reference, digest, Vec::new()).await,
             (None, None) => self.resolve(reference).await,
+        };
+        if matches!(outcome, Err(ImageError::DiskFull { .. })) {
+            self.0.full.notify_one();
         }
+        outcome
     }
 
     /// The config of a snapshot's image: entrypoint, environment, user.
@@ -168,33 +178,10 @@ impl Images {
         self.0.snapshots.list()
     }
 
-    /// Removes snapshots that aren't `in_use` (named by an accepted instance or an intended
-    /// attempt) and that nobody asked for since `min_age`; and, while no pull is at work, blobs
-    /// that no snapshot needs.
-    ///
-    /// # Errors
-    /// Something can't be removed; what was removed until then is gone.
-    pub async fn collect(
-        &self,
-        in_use: BTreeSet<String>,
-        min_age: Duration,
-    ) -> Result<Collected, ImageError> {
-        let inner = Arc::clone(&self.0);
-        let collect = move || {
-            let snapshots = &inner.snapshots;
-            let removable = gc::removable(&snapshots.list(), &in_use, min_age);
-            let removed = snapshots.remove(&removable, min_age)?;
-            snapshots.remove_damaged(&in_use)?;
-            let blob_bytes = match Arc::clone(&inner.quiet).try_write_owned() {
-                Ok(_quiet) => snapshots.trim_blobs()?,
-                Err(_) => 0,
-            };
-            Ok(Collected {
-                snapshots: removed,
-                blob_bytes,
-            })
-        };
-        blocking("the collection", collect).await
+    /// How far the pulls at work are. Blocks for a look at the disk.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Progress> {
+        self.0.board.look(&self.0.snapshots.blobs())
     }
 
     async fn resolve(&self, reference: Reference) -> Outcome {
@@ -212,17 +199,18 @@ impl Images {
     /// Asks for the digest, then has it fetched if it isn't there.
     async fn resolve_once(&self, reference: Reference) -> Outcome {
         let inner = &self.0;
-        let digest = inner.ask(&reference).await?.digest;
+        let asked = inner.ask(&reference).await?;
+        let digest = asked.digest;
         let ready = match inner.snapshots.by_digest(&digest) {
             Some(ready) => ready,
-            None => self.fetch(&reference, digest.clone()).await?,
+            None => self.fetch(&reference, digest.clone(), asked.layers).await?,
         };
         let (inner, name) = (Arc::clone(inner), reference.identity());
         let name_it = move || inner.snapshots.name(&ready.snapshot, &name, &digest);
         blocking(&reference.to_string(), name_it).await
     }
 
-    async fn fetch(&self, reference: &Reference, digest: Digest) -> Outcome {
+    async fn fetch(&self, reference: &Reference, digest: Digest, layers: Vec<Digest>) -> Outcome {
         let exact = reference.pinned(&digest);
         let image = exact.to_string();
         let key = match &exact {
@@ -230,7 +218,7 @@ impl Images {
             Reference::Local(_) => format!("{exact}@{digest}"),
         };
         let inner = Arc::clone(&self.0);
-        let begin = |cancel| async move { inner.fetch_once(exact, digest, cancel).await };
+        let begin = |cancel| async move { inner.fetch_once(exact, (digest, layers), cancel).await };
         let outcome = self.0.fetches.join(&key, begin).await;
         outcome.unwrap_or(Err(ImageError::Cancelled { image }))
     }

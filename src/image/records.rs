@@ -9,7 +9,7 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use oci_spec::image::ImageConfiguration;
@@ -46,6 +46,9 @@ pub struct Record {
     /// Its blobs in the shared blob directory.
     #[serde(default)]
     pub blobs: Vec<Digest>,
+    /// Bytes that its tree takes on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// A reference that led to a snapshot.
@@ -68,6 +71,8 @@ pub struct SnapshotView {
     pub record: Record,
     /// How long nobody asked for it, counted from the start of the daemon at most.
     pub idle: Duration,
+    /// When its record was written last; none if that can't be read.
+    pub made: Option<SystemTime>,
 }
 
 #[derive(Debug)]

@@ -164,6 +164,8 @@ pub(super) struct Inspected {
     pub(super) digest: Digest,
     /// `os/architecture` of the image for this platform.
     pub(super) platform: String,
+    /// Its layers.
+    pub(super) layers: Vec<Digest>,
 }
 
 /// The program.
@@ -188,7 +190,7 @@ impl Skopeo {
         let call = self
             .call("inspect", scratch, deadline)
             .args(["inspect", "--no-tags", "--retry-times=0", "--format"])
-            .arg("{{.Digest}} {{.Os}}/{{.Architecture}}")
+            .arg("{{.Digest}} {{.Os}}/{{.Architecture}}{{range .Layers}} {{.}}{{end}}")
             .args(self.config.access(reference, ""))
             .arg(reference.for_skopeo());
         let output = self.spawner.call(call).await?;
@@ -248,10 +250,12 @@ impl Skopeo {
 
 fn inspected(stdout: &[u8]) -> Option<Inspected> {
     let text = std::str::from_utf8(stdout).ok()?;
-    let (digest, platform) = text.trim().split_once(' ')?;
+    let mut words = text.trim().split(' ');
     Some(Inspected {
-        digest: digest.parse().ok()?,
-        platform: platform.to_owned(),
+        digest: words.next()?.parse().ok()?,
+        platform: words.next()?.to_owned(),
+        // Only for show, so that one of another kind is no obstacle.
+        layers: words.filter_map(|word| word.parse().ok()).collect(),
     })
 }
 

@@ -36,12 +36,13 @@ use tokio::task::spawn_blocking;
 
 use super::{
     error::ImageError,
+    inventory::tree_bytes,
     layout::Contents,
     records::{
         CONFIG, Index, Known, Named, PREFIX, RECORD, ROOTFS, Record, SnapshotView, load, name_of,
         to_json,
     },
-    reference::Digest,
+    reference::{Digest, Reference},
     staging::{Staging, make_dir, remove_tree, sync_dir, write_file},
 };
 use crate::node::ReadyImage;
@@ -49,7 +50,7 @@ use crate::node::ReadyImage;
 const STAGING: &str = ".tmp-";
 const GONE: &str = ".gone-";
 const DAMAGED: &str = ".damaged-";
-const BLOBS: &str = ".blobs";
+pub(super) const BLOBS: &str = ".blobs";
 const WRITE_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// The snapshots below one directory. One value per directory and process.
@@ -110,6 +111,15 @@ impl Snapshots {
         self.ready(&digest, snapshot)
     }
 
+    /// The snapshot that a reference would be run from, without counting as asked for.
+    pub(super) fn name_leads_to(&self, reference: &Reference) -> Option<String> {
+        let index = self.index();
+        match reference.digest() {
+            Some(digest) => index.by_digest.get(digest).cloned(),
+            None => Some(index.by_name.get(&reference.identity())?.2.clone()),
+        }
+    }
+
     fn ready(&self, digest: &Digest, snapshot: String) -> Option<ReadyImage> {
         self.has(&snapshot).then(|| ReadyImage {
             digest: digest.as_str().to_owned(),
@@ -161,6 +171,9 @@ impl Snapshots {
             snapshot: snapshot.clone(),
             record: known.record.clone(),
             idle: known.last_asked.elapsed(),
+            made: fs::metadata(self.dir.join(snapshot).join(RECORD))
+                .and_then(|metadata| metadata.modified())
+                .ok(),
         };
         index.snapshots.iter().map(view).collect()
     }
@@ -199,6 +212,7 @@ impl Snapshots {
         let record = Record {
             manifest: Some(contents.manifest.clone()),
             blobs: contents.blobs.clone(),
+            bytes: Some(tree_bytes(&staging.rootfs())),
             ..Record::default()
         };
         write_file(&staged.join(CONFIG), &contents.config_bytes)?;

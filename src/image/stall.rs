@@ -34,7 +34,7 @@ pub(super) async fn stalled(root: PathBuf, limit: Duration) {
 
 /// Bytes and files below `root`. Any change of either is progress: a finished blob leaves the
 /// directory, so that the sum may also fall.
-fn size(root: &Path) -> (u64, u64) {
+pub(super) fn size(root: &Path) -> (u64, u64) {
     let (mut bytes, mut files) = (0, 0);
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {

@@ -6,20 +6,38 @@
 //! value may be a secret.
 
 mod container;
+pub mod documents;
+mod env;
+pub mod fields;
+mod files;
+mod findings;
+mod lifecycle;
+mod names;
+mod page;
+mod pod;
+mod ports;
+mod quantity;
 mod reader;
+mod reference;
+mod resources;
+mod security;
+mod sources;
+mod tables;
+mod texts;
+mod volumes;
+mod words;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    ids::InstanceId,
-    spec::{RestartPolicy, WorkloadSpec},
-    state::Reason,
-};
-use container::{containers, label_like};
-use reader::{Fields, Findings, text};
+use super::{spec::WorkloadSpec, state::Reason};
+use documents::Kind;
+pub use page::{REGENERATE, page};
+use reader::Findings;
+use sources::Known;
+pub use tables::OBJECTS;
 
 /// The longest definition, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -107,10 +125,13 @@ pub fn parse(text: &str, strictness: Strictness) -> Result<Parsed, DefinitionErr
             text.len()
         )));
     }
-    let value = value_of(text, strictness)?;
+    let documents = texts::documents(text, strictness).map_err(DefinitionError::one)?;
     let mut findings = Findings::new(strictness);
-    let spec = if findings.check_everywhere(&value, WHOLE, 0) {
-        workload(&value, strictness, &mut findings)
+    let spec = if documents
+        .iter()
+        .all(|document| findings.check_everywhere(document, WHOLE, 0))
+    {
+        workload(&documents, strictness, &mut findings)
     } else {
         None
     };
@@ -126,174 +147,36 @@ pub fn parse(text: &str, strictness: Strictness) -> Result<Parsed, DefinitionErr
     }
 }
 
-fn value_of(text: &str, strictness: Strictness) -> Result<Value, DefinitionError> {
-    let json = text.trim_start().starts_with('{');
-    if json || strictness == Strictness::Lenient {
-        // serde_json's message says what and where, and quotes nothing of the text; it stops at
-        // 128 levels.
-        return serde_json::from_str(text)
-            .map_err(|e| DefinitionError::one(format!("is not JSON: {e}")));
-    }
-    serde_saphyr::from_str(text).map_err(|e| {
-        // Its message may quote the text, which may hold secrets: the place must do.
-        let place = e.location().map_or(String::new(), |at| {
-            format!(": see line {} column {}", at.line(), at.column())
-        });
-        DefinitionError::one(format!("is neither JSON nor YAML{place}"))
-    })
-}
-
+/// The one Pod among the documents, with what it refers to.
 fn workload(
-    value: &Value,
+    documents: &[Value],
     strictness: Strictness,
     findings: &mut Findings,
 ) -> Option<WorkloadSpec> {
-    let mut top = Fields::of(value, WHOLE, findings)?;
-    top.string("apiVersion", findings);
-    // RIK: how many copies the scheduler places; this node is told of each.
-    top.pass(&["replicas", "status"]);
-    kind(&mut top, findings);
-    let name = workload_name(&mut top, strictness, findings);
-    let Some(spec) = top.get("spec") else {
-        findings.fault("spec", "is missing");
-        top.finish(findings);
-        return None;
-    };
-    top.finish(findings);
-    let mut pod = Fields::of(spec, "spec", findings)?;
-    let containers = containers(&mut pod, findings);
-    let spec = WorkloadSpec {
-        name: name.unwrap_or_default(),
-        containers,
-        restart_policy: restart_policy(&mut pod, findings),
-        grace_seconds: pod
-            .number(
-                "terminationGracePeriodSeconds",
-                0..=MAX_GRACE_SECONDS,
-                findings,
-            )
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(DEFAULT_GRACE_SECONDS),
-        host_network: pod.boolean("hostNetwork", findings),
-        hostname: hostname(&mut pod, findings),
-        ..WorkloadSpec::default()
-    };
-    pod.no_effect(POD_WITHOUT_EFFECT, findings);
-    pod.finish(findings);
-    Some(spec)
-}
-
-/// Kubernetes' fields of a Pod that riklet doesn't act on, with what happens anyway.
-const POD_WITHOUT_EFFECT: &[(&str, &[&str])] = &[
-    ("activeDeadlineSeconds", &[]),
-    ("affinity", &[]),
-    ("automountServiceAccountToken", &[]),
-    ("dnsConfig", &[]),
-    ("dnsPolicy", &["ClusterFirst", "Default"]),
-    ("enableServiceLinks", &[]),
-    ("ephemeralContainers", &[]),
-    ("hostAliases", &[]),
-    ("hostIPC", &[]),
-    ("hostPID", &[]),
-    ("hostUsers", &[]),
-    ("imagePullSecrets", &[]),
-    ("initContainers", &[]),
-    ("nodeName", &[]),
-    ("nodeSelector", &[]),
-    ("os", &[]),
-    ("preemptionPolicy", &["PreemptLowerPriority"]),
-    ("priority", &[]),
-    ("priorityClassName", &[]),
-    ("readinessGates", &[]),
-    ("resources", &[]),
-    ("runtimeClassName", &[]),
-    ("schedulerName", &["default-scheduler"]),
-    ("securityContext", &[]),
-    ("serviceAccount", &["default"]),
-    ("serviceAccountName", &["default"]),
-    ("setHostnameAsFQDN", &[]),
-    ("shareProcessNamespace", &[]),
-    ("subdomain", &[]),
-    ("tolerations", &[]),
-    ("topologySpreadConstraints", &[]),
-    ("volumes", &[]),
-];
-
-fn kind(top: &mut Fields<'_>, findings: &mut Findings) {
-    if top.get("kind").is_none() {
-        findings.fault("kind", "is missing; it must be \"Pod\"");
+    let mut known = Known::default();
+    let mut pods = Vec::new();
+    for document in documents::flat(documents, findings) {
+        match documents::kind(document) {
+            Kind::Referred(kind) => known.add(kind, document, findings),
+            // What isn't any kind is read as a Pod, which says what is missing.
+            _ => pods.push(document),
+        }
     }
-    let Some(kind) = top.string("kind", findings) else {
-        return;
-    };
-    // RIK's own examples write "pods".
-    match kind.to_ascii_lowercase().as_str() {
-        "pod" | "pods" => {}
-        "function" | "functions" => findings.unsupported(
-            "kind",
-            "is Function, which needs a virtual machine; riklet runs only \"Pod\"",
-        ),
-        _ => findings.unsupported("kind", "is not a kind that riklet runs; it must be \"Pod\""),
-    }
-}
-
-fn workload_name(
-    top: &mut Fields<'_>,
-    strictness: Strictness,
-    findings: &mut Findings,
-) -> Option<String> {
-    let (name, path) = match (top.get("name"), top.get("metadata")) {
-        (Some(name), _) => (Some(name), "name"),
-        // Of a Kubernetes Pod's metadata only the name means something here.
-        (None, Some(metadata)) => (
-            Fields::of(metadata, "metadata", findings)?.get("name"),
-            "metadata.name",
-        ),
-        (None, None) => (None, "name"),
-    };
-    let Some(name) = name else {
-        findings.fault(path, "is missing");
-        return None;
-    };
-    let name = text(name, path, findings)?;
-    let fault = if strictness == Strictness::Strict {
-        // It becomes the instance's id.
-        InstanceId::from_wire(name).err().map(|e| e.to_string())
-    } else if name.is_empty() || name.len() > 253 || name.chars().any(char::is_control) {
-        Some("must have 1 to 253 printable characters".to_owned())
-    } else {
-        None
-    };
-    match fault {
-        Some(fault) => {
-            findings.fault(path, format!("is not a name: {fault}"));
+    match pods.as_slice() {
+        [] => {
+            findings.fault(WHOLE, "has no Pod");
             None
         }
-        None => Some(name.to_owned()),
-    }
-}
-
-fn restart_policy(pod: &mut Fields<'_>, findings: &mut Findings) -> RestartPolicy {
-    match pod.string("restartPolicy", findings) {
-        None | Some("Always") => RestartPolicy::Always,
-        Some("OnFailure") => RestartPolicy::OnFailure,
-        Some("Never") => RestartPolicy::Never,
-        Some(_) => {
-            findings.fault("spec.restartPolicy", "must be Always, OnFailure or Never");
-            RestartPolicy::Always
+        [pod] => pod::workload(pod, known, strictness, findings),
+        more => {
+            let message = format!(
+                "has {} Pods; each needs a definition of its own",
+                more.len()
+            );
+            findings.fault(WHOLE, message);
+            None
         }
     }
-}
-
-fn hostname(pod: &mut Fields<'_>, findings: &mut Findings) -> Option<String> {
-    let name = pod.string("hostname", findings)?;
-    if !label_like(name, &[]) {
-        findings.fault(
-            "spec.hostname",
-            "must have 1 to 63 letters, digits and '-', with a letter or digit at either end",
-        );
-    }
-    Some(name.to_owned())
 }
 
 #[cfg(test)]

@@ -41,14 +41,20 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
     {
         return failed;
     }
-    let all_started = record.positions().all(|n| {
-        record.container(n).is_some_and(|c| {
-            c.generation == record.generation && c.phase == Phase::Running && c.stop.is_none()
-        }) || record.container_completed(n)
-    });
-    if all_started {
+    if record.work_completed() {
+        // Its sidecars are being ended: that is no news.
+        let former = record.reported.clone();
+        return former.unwrap_or_else(|| StateReport::plain(State::Running));
+    }
+    let up = |n| record.is_ready(n) || record.container_completed(n);
+    if record.positions().all(up) {
         return StateReport::plain(State::Running);
     }
+    on_the_way(record)
+}
+
+/// Not all is up, and nothing has failed: why.
+fn on_the_way(record: &InstanceRecord) -> StateReport {
     let replacing = record
         .attempted()
         .any(|(_, c)| c.generation < record.generation && c.phase != Phase::Waiting);
@@ -56,7 +62,26 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
         let message = format!("generation {} replaces the one before", record.generation);
         return StateReport::because(State::Creating, Reason::Replacing, message);
     }
-    StateReport::plain(State::Creating)
+    if let Some(message) = sandbox_failure(record) {
+        return StateReport::because(State::Failed, Reason::SandboxError, message);
+    }
+    let unwell = record.positions().find_map(|n| {
+        let (c, spec) = record.spec_of_attempt(n)?;
+        let complaint = record.complaint(n).filter(|_| c.phase == Phase::Running)?;
+        let asked = c.stop.as_ref().and_then(|s| s.reason);
+        let reason = asked.or(record.ailment(n).map(|(reason, _)| reason));
+        let reason = reason.unwrap_or(Reason::ProbeFailed);
+        let message = format!("container {}: {complaint}", spec.name);
+        Some(StateReport::because(State::Creating, reason, message))
+    });
+    unwell.unwrap_or_else(|| StateReport::plain(State::Creating))
+}
+
+/// Why there is no sandbox, if making it failed.
+fn sandbox_failure(record: &InstanceRecord) -> Option<String> {
+    let sandbox = record.sandbox.as_ref().filter(|s| !s.ready)?;
+    let why = sandbox.message.as_ref()?;
+    Some(format!("sandbox: {why}; it is tried again"))
 }
 
 /// Why the container at `n` makes the instance Failed, if it does.
@@ -85,15 +110,17 @@ fn container_failure(record: &InstanceRecord, n: Position) -> Option<StateReport
     if !current {
         return None;
     }
-    exit_failure(record.restart_policy(), &spec.name, container)
+    exit_failure(record, n, &spec.name, container)
 }
 
 /// The state that a container's last exit makes, if that is Failed.
 fn exit_failure(
-    policy: RestartPolicy,
+    record: &InstanceRecord,
+    n: Position,
     name: &str,
     container: &ContainerRecord,
 ) -> Option<StateReport> {
+    let policy = record.policy_at(n);
     let last = container.last_exit.as_ref()?;
     // A later attempt was removed before it ran; the next one starts without delay.
     if container.phase == Phase::Waiting && last.attempt < container.attempt {
@@ -114,7 +141,7 @@ fn exit_failure(
         ));
     }
     match (exit.reason, exit.code) {
-        (Some(Reason::Replacing), _) => return None,
+        (Some(Reason::Replacing | Reason::Completed), _) => return None,
         // Between attempts after exit 0, and completed beside running ones.
         (None, Some(0)) if policy != RestartPolicy::Never || container.next_up.is_none() => {
             return None;
@@ -131,12 +158,14 @@ fn exit_failure(
         None if container.backoff > 1 && container.next_up.is_some() => Reason::CrashLoopBackOff,
         None => Reason::Error,
     };
+    let found = record.complaint(n).filter(|_| reason.is_unwell());
+    let found = found.map_or(String::new(), |found| format!("{found}; it "));
+    let words = exit.message.as_ref().map_or(String::new(), |words| {
+        format!(" ({})", words.trim().replace('\n', " / "))
+    });
+    let message = format!("container {name} {found}{how}{words}; {retry}");
     Some(StateReport {
         exit_code: exit.code,
-        ..StateReport::because(
-            State::Failed,
-            reason,
-            format!("container {name} {how}; {retry}"),
-        )
+        ..StateReport::because(State::Failed, reason, message)
     })
 }

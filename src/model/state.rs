@@ -89,6 +89,14 @@ pub enum Reason {
     Replacing,
 }
 
+impl Reason {
+    /// Did riklet end it because it was found unwell: by a probe, or by the hook at its start?
+    #[must_use]
+    pub fn is_unwell(&self) -> bool {
+        matches!(self, Self::ProbeFailed | Self::PostStartHookError)
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Reasons print as they are written: one CamelCase word.

@@ -18,7 +18,7 @@ pub enum Action {
         /// The digest that was recorded for it.
         pinned: Option<String>,
     },
-    /// Make directories and network namespace.
+    /// Make volumes, namespaces and network.
     CreateSandbox,
     /// Record the intent, wait until it is durable, have the container created.
     Create {
@@ -56,7 +56,7 @@ pub enum Action {
         /// together both need one sync, whoever waits for the first.
         next: Option<Intent>,
     },
-    /// Record the deadline, then send SIGTERM.
+    /// Record the deadline, then send SIGTERM, unless a hook comes before it.
     RequestStop {
         /// Which.
         container: ContainerId,
@@ -64,8 +64,10 @@ pub enum Action {
         deadline_up: u64,
         /// Why.
         reason: Option<Reason>,
+        /// Is SIGTERM sent with it?
+        terminate: bool,
     },
-    /// Send SIGTERM again: whoever recorded the stop may have died before it was sent.
+    /// Send SIGTERM: a hook came before it, or whoever recorded the stop died before it was sent.
     Terminate {
         /// Which.
         container: ContainerId,
@@ -80,7 +82,7 @@ pub enum Action {
         /// Which.
         container: ContainerId,
     },
-    /// Leave nothing of the incarnation but its logs.
+    /// Leave nothing of the incarnation's volumes, namespaces and network.
     RemoveSandbox,
     /// Record that nothing is left.
     RecordRemoved,

@@ -4,8 +4,9 @@
 
 use crate::model::{
     fold::{ContainerRecord, InstanceRecord},
+    ids::Position,
     line::{Exit, Moment},
-    spec::RestartPolicy,
+    spec::{RestartPolicy, Role},
     state::Reason,
 };
 
@@ -36,18 +37,28 @@ pub fn after_failures(failures: u32) -> u64 {
     delay(failures.max(1))
 }
 
-/// When the next attempt may start after an exit, and the backoff's level then.
+/// When the next attempt may start after an exit of the container at `n`, and the backoff's level
+/// then.
 #[must_use]
 pub fn after_exit(
     record: &InstanceRecord,
-    container: &ContainerRecord,
+    n: Position,
     exit: &Exit,
     now: &Moment,
 ) -> (Option<u64>, u32) {
-    let succeeded = exit.code == Some(0);
-    let again = match (exit.reason, record.restart_policy()) {
+    let blank = ContainerRecord::default();
+    let container = record.container(n).unwrap_or(&blank);
+    let unwell = exit.reason.is_some_and(|r| r.is_unwell());
+    let succeeded = exit.code == Some(0) && !unwell;
+    let outdated = container.generation < record.generation;
+    if !outdated && record.role(n) == Role::Sidecar && record.work_over() {
+        return (None, 0);
+    }
+    let again = match (exit.reason, record.policy_at(n)) {
         // riklet ended it, and not because it was to end.
-        (Some(Reason::Replacing | Reason::NodeDrained), _) => return (Some(now.up), 0),
+        (Some(Reason::Replacing | Reason::NodeDrained | Reason::SandboxError), _) => {
+            return (Some(now.up), 0);
+        }
         (_, RestartPolicy::Always) => true,
         // Its code says how the shutdown ended it, not that its work is done.
         (Some(Reason::NodeRebooted), RestartPolicy::OnFailure) => true,

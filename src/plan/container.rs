@@ -5,7 +5,7 @@ use super::{
     backoff,
     planner::Circumstances,
     start::{STARTED_AGAIN, plan_start, start_at_once},
-    stop::plan_stop,
+    stop::{plan_stop, plan_unwell},
 };
 use crate::model::{
     fold::{ContainerRecord, Desired, InstanceRecord},
@@ -13,6 +13,7 @@ use crate::model::{
     line::{Exit, Moment},
     observed::{ObservedContainer, ObservedInstance, Status},
     phase::Phase,
+    spec::Role,
     state::Reason,
 };
 
@@ -87,7 +88,7 @@ impl Turn<'_> {
         let (next_up, backoff) = if self.record.desired == Desired::Gone {
             (None, 0)
         } else {
-            backoff::after_exit(self.record, container, &exit, self.now)
+            backoff::after_exit(self.record, id.n, &exit, self.now)
         };
         let after = ContainerRecord {
             phase: Phase::Exited,
@@ -149,15 +150,24 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
     };
     let seen = turn.seen(&id);
     let outdated = container.generation < turn.record.generation;
+    // A sidecar that nobody needs any more.
+    let unneeded = !outdated && container.role == Role::Sidecar && turn.record.work_over();
     if container.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none() {
+        if unneeded {
+            let why = "the main containers are over before it came to run";
+            return plan.push(Action::Remove { container: id }, why);
+        }
         return plan_start(turn, n, container, plan);
     }
     // A stop that was begun is carried through, also if nobody wants it any more (uncordoned
     // within the grace): SIGTERM may have been sent, and who got it doesn't serve any longer.
     let stopping = container.stop.is_some();
-    if container.phase.may_live() && (outdated || turn.circumstances.drained || stopping) {
+    let drained = turn.circumstances.drained;
+    if container.phase.may_live() && (outdated || drained || stopping || unneeded) {
         let reason = if outdated {
             Reason::Replacing
+        } else if unneeded {
+            Reason::Completed
         } else {
             Reason::NodeDrained
         };
@@ -277,7 +287,11 @@ fn plan_running(
         Status::Running | Status::Paused | Status::Created => {
             if !seen.monitor && !container.monitor_lost {
                 let why = "it runs without its monitor";
-                plan.push(Action::RecordMonitorLost { container: id }, why);
+                let container = id.clone();
+                plan.push(Action::RecordMonitorLost { container }, why);
+            }
+            if let Some(ailment) = turn.record.ailment(id.n) {
+                plan_unwell(turn, id, container, ailment, plan);
             }
         }
         Status::Broken => {

@@ -9,7 +9,11 @@
 pub mod action;
 pub mod backoff;
 mod container;
+pub mod errands;
+mod order;
 mod planner;
+pub mod ports;
+mod sandbox;
 mod start;
 mod stop;
 

@@ -24,6 +24,8 @@ pub struct Circumstances {
     pub acknowledged: bool,
     /// Starts wait, for a destroy may be on its way (design section 7, start-up).
     pub hold_starts: bool,
+    /// Does another incarnation, which is on its way out, still hold one of its host ports?
+    pub ports_held: bool,
     /// Containers that this daemon has sent SIGTERM.
     pub signalled: BTreeSet<ContainerId>,
     /// Containers whose process is gone while their monitor lives and hasn't told the exit: since

@@ -1,8 +1,9 @@
 //! Planning the next start of a container: whether it is due, and what has to be there first.
 
 use super::{
-    action::{Action, InstancePlan, Planned},
+    action::{Action, InstancePlan},
     container::Turn,
+    sandbox::plan_sandbox,
 };
 use crate::model::{
     fold::ContainerRecord,
@@ -43,8 +44,12 @@ pub(super) fn plan_start(
     if turn.circumstances.drained || turn.circumstances.hold_starts {
         return;
     }
+    if !turn.may_start(n) {
+        return;
+    }
     let same_generation = container.generation == record.generation;
     if same_generation
+        && !turn.runs_anew(n)
         && matches!(
             container.phase,
             Phase::Exited | Phase::Done | Phase::Waiting
@@ -78,6 +83,7 @@ pub(super) fn plan_start(
     let why = match (&container.last_exit, same_generation) {
         _ if attempt == 1 => "it was never started".to_owned(),
         (_, false) => format!("generation {} replaces the one before", record.generation),
+        _ if turn.runs_anew(n) => "its sandbox was made anew".to_owned(),
         (Some(_), true) => STARTED_AGAIN.to_owned(),
         (None, true) => "its last attempt never came to run".to_owned(),
     };
@@ -99,6 +105,9 @@ pub(super) fn start_at_once(
     n: Position,
     ended: &ContainerRecord,
 ) -> Option<Intent> {
+    if !turn.sandbox_stands() {
+        return None;
+    }
     let mut plan = InstancePlan::default();
     plan_start(turn, n, ended, &mut plan);
     let mut actions = plan.actions.into_iter();
@@ -123,21 +132,6 @@ fn former_generation_left(turn: &Turn<'_>) -> bool {
         let nothing = c.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none();
         (c.phase.may_live() && !nothing) || seen.leftovers
     })
-}
-
-/// Is the sandbox there, or planned before this? Not while its next try waits.
-fn plan_sandbox(turn: &Turn<'_>, plan: &mut InstancePlan) -> bool {
-    let planned = |p: &Planned| p.action == Action::CreateSandbox;
-    if turn.observed.sandbox || plan.actions.iter().any(planned) {
-        return true;
-    }
-    let retry = turn.record.sandbox.as_ref().and_then(|s| s.retry_up);
-    if let Some(up) = retry.filter(|up| *up > turn.now.up) {
-        plan.wake(up);
-        return false;
-    }
-    plan.push(Action::CreateSandbox, "it has no sandbox");
-    true
 }
 
 /// The snapshot of an image that is ready; plans its pull if it isn't.

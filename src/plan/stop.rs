@@ -25,18 +25,25 @@ pub(super) fn plan_stop(
     let now = turn.now.up;
     match seen.status {
         Status::Running | Status::Paused if !turn.rebooted(container) => match &container.stop {
+            None if !turn.may_stop(id.n, container) => {}
             None => {
-                let deadline_up = now + u64::from(container.grace_seconds) * 1_000;
+                let own = now + u64::from(container.grace_seconds) * 1_000;
+                // All have one grace; whoever is ended after others has what is left of it.
+                let common = turn.record.stopping;
                 let action = Action::RequestStop {
                     container: id,
-                    deadline_up,
+                    deadline_up: common.map_or(own, |common| common.min(own)),
                     reason,
+                    terminate: !container.owes_pre_stop(),
                 };
                 plan.push(action, "it is to stop");
             }
             Some(stop) if stop.deadline_up <= now => {
                 plan.push(Action::Kill { container: id }, "its grace is over");
                 plan.wake(now + KILL_RECHECK_MS);
+            }
+            Some(stop) if container.owes_pre_stop() && now < stop.hook_until() => {
+                plan.wake(stop.hook_until());
             }
             Some(stop) => {
                 if !turn.circumstances.signalled.contains(&id) {
@@ -56,6 +63,28 @@ pub(super) fn plan_stop(
         Status::Broken => plan_over(turn, id, container, Some(Reason::RuntimeStateLost), plan),
         _ => plan_over(turn, id, container, None, plan),
     }
+}
+
+/// Ends a running container that its probes or its hook found unwell.
+pub(super) fn plan_unwell(
+    turn: &Turn<'_>,
+    id: ContainerId,
+    container: &ContainerRecord,
+    (reason, grace_seconds): (Reason, Option<u32>),
+    plan: &mut InstancePlan,
+) {
+    let grace = u64::from(grace_seconds.unwrap_or(container.grace_seconds)) * 1_000;
+    let why = match turn.record.complaint(id.n) {
+        Some(complaint) => complaint,
+        None => "it is unwell".to_owned(),
+    };
+    let action = Action::RequestStop {
+        container: id,
+        deadline_up: turn.now.up + grace,
+        reason: Some(reason),
+        terminate: !container.owes_pre_stop(),
+    };
+    plan.push(action, why);
 }
 
 /// An instance of which nothing is to be left.

@@ -183,6 +183,7 @@ impl Row {
         self.with(|c| {
             c.stop = Some(Stop {
                 deadline_up,
+                asked_up: NOW,
                 reason: None,
             });
         })
@@ -243,8 +244,14 @@ fn said(plan: &InstancePlan) -> String {
                     container,
                     deadline_up,
                     reason,
+                    terminate,
                 } => {
                     let reason = reason.map_or("-".to_owned(), |r| r.to_string());
+                    let name = if *terminate {
+                        name
+                    } else {
+                        "request-stop-after-hook"
+                    };
                     format!("{name} {} {} {reason}", of(container), since(*deadline_up))
                 }
                 Action::PullImage { pinned, .. } => {
@@ -450,12 +457,12 @@ fn a_newer_generation_follows_when_nothing_of_the_former_is_left() {
         (
             "a delay of the former holds nothing back",
             always().exited(1, Some(NOW + 300_000)).replaced(),
-            "create 0-2",
+            "remove-sandbox, create-sandbox, create 0-2",
         ),
         (
             "it was intended, and nothing came of it: nobody would ever record its end",
             always().attempt(Phase::Intended).replaced(),
-            "create 0-2",
+            "remove-sandbox, create-sandbox, create 0-2",
         ),
         (
             "one ended, the other doesn't yet",
@@ -605,6 +612,7 @@ fn a_drained_node_stops_what_runs_and_starts_nothing() {
                 .with(|c| {
                     c.stop = Some(Stop {
                         deadline_up: NOW,
+                        asked_up: NOW,
                         reason: Some(Reason::NodeDrained),
                     });
                 }),

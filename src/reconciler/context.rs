@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     book::{Book, BookError},
@@ -47,6 +47,7 @@ pub struct Context<N, B> {
     pub book: B,
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
+    bell: Option<mpsc::UnboundedSender<Uid>>,
     memory: Mutex<Memory>,
     #[cfg(any(test, feature = "testing"))]
     pub(crate) witness: Option<Witness>,
@@ -72,9 +73,25 @@ impl<N: Node, B: Book> Context<N, B> {
             book,
             intake,
             operations,
+            bell: None,
             memory: Mutex::default(),
             #[cfg(any(test, feature = "testing"))]
             witness: None,
+        }
+    }
+
+    /// A bell that rings for an instance when something was done at it: its probes and hooks may
+    /// be due.
+    pub fn bell(&mut self) -> mpsc::UnboundedReceiver<Uid> {
+        let (sender, bell) = mpsc::unbounded_channel();
+        self.bell = Some(sender);
+        bell
+    }
+
+    pub(super) fn ring(&self, uid: &Uid) {
+        if let Some(bell) = &self.bell {
+            // Nobody hears it only when the daemon stops; the next one looks at everything.
+            let _ = bell.send(uid.clone());
         }
     }
 

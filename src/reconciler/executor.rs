@@ -14,7 +14,7 @@ use crate::{
         line::Event,
     },
     node::{Failure, Node},
-    plan::Action,
+    plan::{Action, ports},
 };
 
 /// SIGTERM, as signal(7) numbers it on every architecture that runc runs on.
@@ -111,13 +111,17 @@ impl<N: Node, B: Book> Context<N, B> {
                 container,
                 deadline_up,
                 reason,
+                terminate,
             } => {
                 self.book.record(Event::StopRequested {
                     container: container.clone(),
                     deadline_up: *deadline_up,
                     reason: *reason,
                 })?;
-                self.terminate(container).await
+                match terminate {
+                    true => self.terminate(container).await,
+                    false => Ok(Done::Next),
+                }
             }
             Action::Terminate { container } => self.terminate(container).await,
             Action::Kill { container } => self.kill(container).await,
@@ -131,9 +135,11 @@ impl<N: Node, B: Book> Context<N, B> {
             }
             Action::RecordRemoved => {
                 let waiting = self.waits_for(uid);
+                let for_ports = self.book.read(|fold| ports::waiting_for(fold, uid));
                 self.book.record(Event::Removed { uid: uid.clone() })?;
                 let mut begun = self.intake.begin_waiting().await?;
                 begun.extend(waiting);
+                begun.extend(for_ports);
                 Ok(Done::Removed { begun })
             }
         }

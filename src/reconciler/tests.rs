@@ -1,5 +1,6 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+mod pods;
 mod races;
 
 use std::collections::BTreeSet;

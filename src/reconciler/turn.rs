@@ -16,7 +16,7 @@ use crate::{
         observed::ObservedInstance,
     },
     node::Node,
-    plan::{Circumstances, InstancePlan, plan_disowned, plan_instance, plan_unknown},
+    plan::{Circumstances, InstancePlan, plan_disowned, plan_instance, plan_unknown, ports},
 };
 
 /// A turn plans at most so often; a plan that never becomes empty is a defect, and must not
@@ -58,6 +58,7 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
                 stopping_boot: fold.node.stopping_boot.clone(),
                 acknowledged: fold.acknowledged(uid),
                 hold_starts,
+                ports_held: ports::holders(fold, uid).any(|holder| holder.leaving),
                 signalled: context.signalled(uid),
                 awaited: BTreeMap::new(),
             };
@@ -189,6 +190,7 @@ async fn run_plan<N: Node, B: Book>(
         context.tell(&planned.action, Side::Before);
         let done = context.execute(uid, &planned.action, superseded).await;
         context.tell(&planned.action, Side::After);
+        context.ring(uid);
         match done {
             Ok(Done::Next) => {}
             Ok(Done::Replan) => return Next::Again,

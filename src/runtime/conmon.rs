@@ -12,6 +12,8 @@
 //! In: a bundle. Out: the container's pid, and later its exit. Must never happen here: a second
 //! monitor for one id, or `conmon -e` (it overwrites the container's exit file).
 
+mod ctl;
+
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
@@ -35,6 +37,8 @@ use super::{
     runc::{Runc, last_error},
 };
 use crate::model::{ids::ContainerId, line::Exit};
+
+pub(super) use self::ctl::{Ctl, command_waits};
 
 /// The first and the longest pause between two looks at the sync file. A create takes 20 to 90
 /// ms, so looking costs at most a few reads and delays it by 4 ms at worst.

@@ -4,8 +4,12 @@
 //! values. In: the node, the incarnation, its addresses. Out: text. Must never happen here: a
 //! secret (there is none among them).
 
-use std::net::{IpAddr, UdpSocket};
+use std::{
+    net::{IpAddr, UdpSocket},
+    path::PathBuf,
+};
 
+use super::bundle::confinement::own_bounds;
 use crate::model::{
     ids::Uid,
     spec::{EnvSource, Resource, WorkloadSpec},
@@ -22,18 +26,26 @@ pub struct NodeFacts {
     pub cpu_milli: u64,
     /// All its memory in bytes.
     pub memory: u64,
+    /// The least oom score that its containers can be given: lowering it takes a right
+    /// (CAP_SYS_RESOURCE) that the daemon may lack.
+    pub least_oom_score: i32,
+    /// Paths of the node below which containers may have put links, for somebody may mount only
+    /// those: what is mounted from below one of them never leads out of it.
+    pub guarded: Vec<PathBuf>,
 }
 
 impl NodeFacts {
     /// Those of this node.
     #[must_use]
-    pub fn of_this_node(name: &str) -> Self {
+    pub fn of_this_node(name: &str, guarded: Vec<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Self {
             name: name.to_owned(),
             address: outward_address(),
             cpu_milli: cores * 1000,
             memory: total_memory().unwrap_or(0),
+            least_oom_score: least_oom_score(),
+            guarded,
         }
     }
 }
@@ -45,6 +57,15 @@ fn outward_address() -> Option<IpAddr> {
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified()).then_some(address)
+}
+
+fn least_oom_score() -> i32 {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    if own_bounds() & SYS_RESOURCE != 0 {
+        return -1000;
+    }
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    own.trim().parse().unwrap_or(0)
 }
 
 fn total_memory() -> Option<u64> {

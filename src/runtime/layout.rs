@@ -10,7 +10,7 @@
 //! <state>/pods/<uid>/volumes/<i>      a volume, by its position in the definition
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
-//! <state>/logs/<uid>/<n>-<attempt>.log
+//! <state>/logs/<uid>/<n>-<attempt>.log     what it writes now; rotated parts are .log.1, .log.2 …
 //! <run>/ns/<uid>/{ipc,uts}            the sandbox's IPC and UTS namespaces (bind mounts)
 //! <run>/ns/<uid>/shm                  the sandbox's /dev/shm (tmpfs)
 //! <run>/cni/<network>/                the addresses that the node's own network has given away
@@ -21,7 +21,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::ids::{ContainerId, Uid};
+use crate::model::ids::{Attempt, ContainerId, Position, Uid};
 
 /// The names below one state directory and one run directory.
 #[derive(Debug, Clone)]
@@ -40,6 +40,36 @@ pub fn attempt_name(id: &ContainerId) -> String {
 #[must_use]
 pub fn parse_attempt(uid: &Uid, name: &str) -> Option<ContainerId> {
     format!("{uid}-{name}").parse().ok()
+}
+
+/// Which part of an attempt's log a file is, in the order in which they were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogPart {
+    /// Put aside as the so-manieth, from 1.
+    Rotated(u64),
+    /// What a monitor is just opening; it becomes the live one by a rename.
+    Opening,
+    /// What is being written.
+    Live,
+}
+
+/// What a file in a directory of logs is, by its name; none if it isn't a container's log.
+#[must_use]
+pub fn parse_log(name: &str) -> Option<(Position, Attempt, LogPart)> {
+    let (of, rest) = name.split_once(".log")?;
+    let (n, attempt) = of.split_once('-')?;
+    let part = match rest {
+        "" => LogPart::Live,
+        ".tmp" => LogPart::Opening,
+        rest => LogPart::Rotated(rest.strip_prefix('.')?.parse().ok()?),
+    };
+    // Other spellings of a number are other names.
+    let (n, attempt) = (n.parse().ok()?, attempt.parse().ok()?);
+    let spelled = match part {
+        LogPart::Rotated(k) => format!("{n}-{attempt}.log.{k}"),
+        _ => format!("{n}-{attempt}.log{rest}"),
+    };
+    (spelled == name).then_some((n, attempt, part))
 }
 
 /// The network namespace of an incarnation, `rk-<uid>`.
@@ -196,6 +226,13 @@ impl Layout {
     #[must_use]
     pub fn log_file(&self, id: &ContainerId) -> PathBuf {
         self.logs(&id.uid).join(format!("{}.log", attempt_name(id)))
+    }
+
+    /// A part of a container's log that was put aside.
+    #[must_use]
+    pub fn rotated_log(&self, id: &ContainerId, part: u64) -> PathBuf {
+        let name = format!("{}.log.{part}", attempt_name(id));
+        self.logs(&id.uid).join(name)
     }
 
     /// What runc gets as `--root`.

@@ -9,6 +9,7 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod conmon;
+pub mod exec;
 pub mod facts;
 pub mod layout;
 pub mod process;

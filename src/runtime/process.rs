@@ -36,12 +36,14 @@ use super::{
 };
 use crate::model::line::ProcessId;
 
+mod attended;
 mod call;
 mod capture;
 mod identity;
 mod lease;
 pub(in crate::runtime) mod sys;
 
+pub use attended::{Attended, Ends};
 pub use call::{Call, CallError, Detached, Output};
 pub use identity::{Kin, alive, ending, identify, kin, unreaped};
 

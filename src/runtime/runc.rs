@@ -285,24 +285,48 @@ impl Runc {
         command: &[String],
         limit: Duration,
     ) -> Result<Output, CallError> {
-        let args = self.exec_args(id, false, command).into_iter().skip(1);
-        let call = Call::new(&self.program, limit).args(args).verb("exec");
+        let call = Call::new(&self.program, limit)
+            .args(self.global_args())
+            .args(self.exec_args(id, &[], command))
+            .verb("exec");
         self.spawner.call(call).await
     }
 
-    /// The whole command line that runs `command` inside a running container. Never by conmon's
-    /// `-e`: that overwrites the container's exit file.
-    #[must_use]
-    pub fn exec_args(&self, id: &ContainerId, tty: bool, command: &[String]) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec![self.program.clone().into()];
-        args.extend(self.global_args());
-        args.push("exec".into());
-        if tty {
-            args.push("--tty".into());
-        }
+    fn exec_args(&self, id: &ContainerId, before: &[&str], command: &[String]) -> Vec<OsString> {
+        let mut args = vec!["exec".into()];
+        args.extend(before.iter().map(OsString::from));
         args.push(id.to_string().into());
         args.extend(command.iter().map(OsString::from));
         args
+    }
+
+    /// The call that runs `command` inside a running container with somebody who listens; with a
+    /// terminal if `term` says of which kind. runc's own words go to the file on fd 3, apart from
+    /// the command's. Never by conmon's `-e`: that overwrites the container's exit file.
+    #[must_use]
+    pub fn attended_exec(&self, id: &ContainerId, term: Option<&str>, command: &[String]) -> Call {
+        let term = term.map(|term| format!("TERM={term}"));
+        let before = match &term {
+            Some(term) => vec!["--tty", "--env", term],
+            None => vec![],
+        };
+        Call::new(&self.program, self.deadline)
+            .args(self.global_args())
+            .args(["--log", "/proc/self/fd/3"])
+            .args(self.exec_args(id, &before, command))
+            .verb("exec")
+    }
+}
+
+/// The exit code of a shell whose command couldn't be run for this reason: 127 if there is none,
+/// 126 otherwise. The one place where that prose is read.
+#[must_use]
+pub fn exec_code(message: &str) -> i32 {
+    let missing = ["executable file not found", "no such file or directory"];
+    if missing.iter().any(|part| message.contains(part)) {
+        127
+    } else {
+        126
     }
 }
 

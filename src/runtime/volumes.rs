@@ -91,7 +91,13 @@ impl VolumeError {
     pub fn permanent(&self) -> bool {
         matches!(
             self,
-            Self::Outside { .. } | Self::Base64 { .. } | Self::Unknown(_)
+            Self::Outside { .. }
+                | Self::Base64 { .. }
+                | Self::Unknown(_)
+                | Self::HostPath {
+                    source: HostPathError::Outside(_) | HostPathError::NotPlain(_),
+                    ..
+                }
         )
     }
 }
@@ -131,7 +137,7 @@ pub fn make(layout: &Layout, facts: &Facts<'_>) -> Result<(), VolumeError> {
                 inline::make(&at, volume, files, *secret, facts)?;
             }
             VolumeSource::HostPath { path, kind } => {
-                let opened = host_path::open(Path::new(path), *kind);
+                let opened = host_path::open(Path::new(path), *kind, &facts.node.guarded);
                 opened.map_err(|source| VolumeError::HostPath {
                     volume: volume.name.clone(),
                     source,

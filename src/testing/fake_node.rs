@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub use self::world::{Fault, SimContainer, Verb, World};
+pub use self::world::{Fault, Joined, Script, SimContainer, Verb, World};
 use super::contract::ContractNode;
 use crate::{
     model::{
@@ -84,6 +84,14 @@ impl FakeNode {
             c.untold = None;
         }
         world.sandboxes.clear();
+        // Leases lie on tmpfs, and the kernel forgets its tables.
+        world.joined.clear();
+    }
+
+    /// Somebody removes an incarnation's namespaces; what runs in them goes on.
+    pub fn lose_sandbox(&self, uid: &Uid) {
+        self.world().sandboxes.remove(uid);
+        self.tell(Change::Instance(uid.clone()));
     }
 
     /// A hint, as an event source gives it.
@@ -149,6 +157,7 @@ impl FakeNode {
             obeys: !world.stubborn,
             broken: false,
             untold: None,
+            sandbox: world.made.get(&id.uid).copied().unwrap_or(0),
         };
         world.containers.insert(id.clone(), c);
         Ok(())
@@ -198,8 +207,16 @@ impl Node for FakeNode {
         after(fault, Verb::Image, ready)
     }
 
-    async fn claim_network(&self, _: &WorkloadSpec) -> Result<Option<NetworkClaim>, Failure> {
-        Ok(None)
+    async fn claim_network(
+        &self,
+        workload: &WorkloadSpec,
+    ) -> Result<Option<NetworkClaim>, Failure> {
+        let ports = workload.host_ports().map(|(_, p)| p.clone()).collect();
+        Ok((!workload.host_network).then(|| NetworkClaim {
+            network: "simulated".to_owned(),
+            config: "{}".to_owned(),
+            ports,
+        }))
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
@@ -213,7 +230,20 @@ impl Node for FakeNode {
         } else {
             world.sandboxes.insert(uid.clone());
         }
-        after(fault, Verb::Sandbox, Sandbox::default())
+        *world.made.entry(uid.clone()).or_default() += 1;
+        // What a former try joined is left first.
+        world.joined.remove(uid);
+        let address = request.claim.map(|claim| {
+            let joined = Joined {
+                claim: claim.clone(),
+                address: world.free_address(),
+            };
+            let address = joined.address;
+            world.joined.insert(uid.clone(), joined);
+            address
+        });
+        let addresses = address.into_iter().collect();
+        after(fault, Verb::Sandbox, Sandbox { addresses })
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
@@ -273,16 +303,31 @@ impl Node for FakeNode {
         &self,
         id: &ContainerId,
         _: Option<IpAddr>,
-        _: &Errand,
-        _: Duration,
+        errand: &Errand,
+        limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
         let fault = self.begin(Verb::Errand, id);
         before(fault, Verb::Errand).await?;
-        let end = ErrandEnd {
-            ok: true,
-            message: String::new(),
+        let word = match errand {
+            Errand::Exec { command } => command.first().cloned().unwrap_or_default(),
+            _ => String::new(),
         };
-        after(fault, Verb::Errand, end)
+        let runs = |c: &SimContainer| c.status == Status::Running && !c.broken;
+        if !self.world().containers.get(id).is_some_and(runs) {
+            let tried = format!("{word} at {id}: it doesn't run");
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        }
+        let script = self.world().scripts.get(&word).copied();
+        let (ok, message) = match script {
+            None => (true, String::new()),
+            Some(Script::Fails) => (false, format!("{word} said no")),
+            Some(Script::Hangs) => (false, format!("{word} took longer than {limit:?}")),
+            Some(Script::CantBeTried) => {
+                let tried = format!("{word} at {id} can't be tried");
+                return Err(Failure::plain(FailureKind::Transient, tried));
+            }
+        };
+        after(fault, Verb::Errand, ErrandEnd { ok, message })
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
@@ -299,6 +344,7 @@ impl Node for FakeNode {
         world.containers.retain(|id, _| id.uid != *uid);
         world.on_host_network.remove(uid);
         world.sandboxes.remove(uid);
+        world.joined.remove(uid);
         world.directories.remove(uid);
         after(fault, Verb::RemoveSandbox, ())
     }

@@ -131,6 +131,7 @@ impl RealWorld {
             run_dir: dir.join("run"),
             node_uid,
             node_name: "real-node".to_owned(),
+            guarded: Vec::new(),
             programs: Programs::default(),
             deadlines: Deadlines::default(),
             seccomp: Some(DISTRIBUTION_PROFILE.into()),

@@ -27,6 +27,7 @@ mod report;
 mod rest;
 pub mod scenario;
 mod scheduler;
+mod shape;
 mod task_list;
 pub mod theme;
 mod trap;
@@ -38,6 +39,7 @@ use self::{daemon::Daemon, ground::Ground, node::SimNode};
 pub use self::{
     happening::Happening,
     scheduler::Loss,
+    shape::Shape,
     trap::{ACTIONS, Death, Hits, KINDS, Point, Side},
     walk::walk,
 };

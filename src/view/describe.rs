@@ -2,18 +2,19 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    HIDDEN, Live,
+    Live,
+    images::PullView,
     ps::{container_reason, container_state, shown_state},
+    secrets::shown_spec,
 };
 use crate::model::{
     definition::Warning,
     fold::{ContainerRecord, Fold, InstanceRecord, OutboxEntry},
     ids::{Position, Seq},
     line::Moment,
-    spec::WorkloadSpec,
 };
 
 /// Are environment values shown?
@@ -101,6 +102,9 @@ pub struct ContainerDescription {
     pub snapshot: Option<String>,
     /// Why the image can't be had.
     pub image_error: Option<String>,
+    /// How far its pull is, while one is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullView>,
     /// The last attempt's log, below the state dir.
     pub log: Option<String>,
 }
@@ -120,6 +124,8 @@ pub struct ExitView {
     pub oom: bool,
     /// Why, in a word.
     pub reason: Option<String>,
+    /// Its last words: its termination message.
+    pub message: Option<String>,
     /// Why it never ran.
     pub error: Option<String>,
 }
@@ -154,7 +160,7 @@ pub fn describe(
         last_seq: record.last_seq,
         containers: (0..)
             .take(positions)
-            .map(|n| container(record, n, live.now.as_ref()))
+            .map(|n| container(record, n, live))
             .collect(),
         warnings: record.warnings.clone(),
         queued: record.queued.is_some(),
@@ -163,25 +169,15 @@ pub fn describe(
     }
 }
 
-/// The model with its environment's values hidden, unless they are asked for.
-fn shown_spec(spec: &WorkloadSpec, secrets: Secrets) -> Value {
-    let mut shown = spec.clone();
-    if secrets == Secrets::Hidden {
-        let containers = shown.containers.iter_mut();
-        for variable in containers.flat_map(|c| c.env.iter_mut()) {
-            HIDDEN.clone_into(&mut variable.value);
-        }
-    }
-    // A model always serialises: its keys are texts.
-    serde_json::to_value(shown).unwrap_or_else(|_| json!({}))
-}
-
-fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> ContainerDescription {
+fn container(record: &InstanceRecord, n: Position, live: &Live) -> ContainerDescription {
+    let now = live.now.as_ref();
     let blank = ContainerRecord::default();
     let known = record.container(n).unwrap_or(&blank);
     let spec = record.container_spec(n);
     let image = spec.map_or("", |spec| spec.image.as_str());
     let image_record = record.images.get(image);
+    let waits = image_record.is_none_or(|i| i.snapshot.is_none());
+    let pull = live.pulls.iter().find(|pull| waits && pull.is_of(image));
     let text = |t: &String| (!t.is_empty()).then(|| t.clone());
     ContainerDescription {
         name: spec.map_or_else(|| known.name.clone(), |spec| spec.name.clone()),
@@ -204,12 +200,14 @@ fn container(record: &InstanceRecord, n: Position, now: Option<&Moment>) -> Cont
             signal: last.exit.signal,
             oom: last.exit.oom,
             reason: last.exit.reason.map(|r| r.to_string()),
+            message: last.exit.message.clone(),
             error: last.start_error.clone(),
         }),
         image: image.to_owned(),
         image_digest: image_record.and_then(|i| i.digest.clone()),
         snapshot: text(&known.snapshot),
         image_error: image_record.and_then(|i| i.message.clone()),
+        pull: pull.cloned(),
         log: record
             .current(n)
             .map(|id| format!("logs/{}/{}-{}.log", id.uid, id.n, id.attempt)),

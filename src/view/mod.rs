@@ -9,6 +9,7 @@ mod degraded;
 mod describe;
 mod explain;
 mod find;
+mod images;
 mod narrate;
 mod plan;
 mod ps;
@@ -21,12 +22,15 @@ pub use self::{
     describe::{ContainerDescription, DescribeView, ExitView, Secrets, describe},
     explain::{ExplainView, Step, explain},
     find::{FindError, Found, find},
+    images::{ImageRow, ImagesUse, Pruned, PullView, Pulling, image_users, images, size},
     narrate::narrate,
     plan::{ActionView, HeldView, InstancePlanView, PlanView},
     ps::{ContainerRow, PsRow, ps, row},
     repair::{DoubtedView, RepairView, repair},
-    secrets::hide_secrets,
-    status::{Counts, LinkState, LinkView, Live, SeqView, StatusView, Unclaimed, status},
+    secrets::{hide_secrets, shown_spec},
+    status::{
+        Counts, LinkState, LinkView, Live, ManifestFault, SeqView, StatusView, Unclaimed, status,
+    },
 };
 
 /// What a secret is shown as.

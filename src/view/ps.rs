@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Live, Unclaimed};
+use super::{Live, ManifestFault, Unclaimed};
 use crate::model::{
     derive::derive,
     fold::{ContainerRecord, Desired, Fold, InstanceRecord},
-    ids::Position,
+    ids::{Position, Source},
     phase::Phase,
     state::{Reason, State, StateReport},
 };
@@ -23,7 +23,7 @@ pub struct PsRow {
     pub name: String,
     /// Whose it is: `scheduler`, `manifest`, `cli`; `unclaimed` for what nobody knows of.
     pub source: String,
-    /// Its state; `Unclaimed` for what nobody knows of.
+    /// Its state; `Unclaimed` for what nobody knows of, `NotTaken` for a manifest with a fault.
     pub state: String,
     /// Why, in a word.
     pub reason: Option<String>,
@@ -37,6 +37,9 @@ pub struct PsRow {
     pub created_at: Option<Timestamp>,
     /// By position.
     pub containers: Vec<ContainerRow>,
+    /// Why a manifest can't be taken, in a sentence; only in such a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// One container of an instance.
@@ -67,12 +70,17 @@ pub struct ContainerRow {
 /// What `ps` gives as the reason of an instance in doubt: its state is the last one known.
 const IN_DOUBT: &str = "InDoubt";
 
-/// A row for every instance of which something may be left, by id; then what is unclaimed.
+/// What `ps` gives as the state of a manifest that can't be taken.
+const NOT_TAKEN: &str = "NotTaken";
+
+/// A row for every instance of which something may be left, by id; then what is unclaimed, and
+/// manifests that can't be taken.
 #[must_use]
 pub fn ps(fold: &Fold, live: &Live) -> Vec<PsRow> {
     let mut rows: Vec<PsRow> = fold.instances.values().map(row).collect();
     rows.sort_by(|a, b| (&a.instance, &a.uid).cmp(&(&b.instance, &b.uid)));
     rows.extend(live.unclaimed.iter().map(unclaimed_row));
+    rows.extend(live.manifest_faults.iter().map(manifest_row));
     rows
 }
 
@@ -102,6 +110,7 @@ pub fn row(record: &InstanceRecord) -> PsRow {
             .take(positions)
             .map(|n| container_row(record, n))
             .collect(),
+        message: None,
     }
 }
 
@@ -207,5 +216,26 @@ fn unclaimed_row(unclaimed: &Unclaimed) -> PsRow {
                 started_at: None,
             })
             .collect(),
+        message: None,
+    }
+}
+
+/// The row of a manifest that can't be taken. It is its file's: an instance that runs by a former
+/// version of it has its own row.
+fn manifest_row(fault: &ManifestFault) -> PsRow {
+    let name = fault.instance.as_deref().unwrap_or_default();
+    PsRow {
+        instance: fault.file.clone(),
+        uid: String::new(),
+        name: name.split('@').next().unwrap_or_default().to_owned(),
+        source: Source::Manifest.to_string(),
+        state: NOT_TAKEN.to_owned(),
+        reason: Some(fault.reason.to_string()),
+        generation: 0,
+        restarts: 0,
+        ip: None,
+        created_at: None,
+        containers: Vec::new(),
+        message: Some(fault.message.clone()),
     }
 }

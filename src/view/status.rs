@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{degraded::Degraded, ps::shown_state};
+use super::{
+    degraded::Degraded,
+    images::{ImagesUse, PullView},
+    ps::shown_state,
+};
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
     ids::Seq,
     line::{DegradedMode, Moment},
-    state::State,
+    state::{Reason, State},
 };
 
 /// What only a live daemon knows; everything of it is empty where there is none.
@@ -38,7 +42,11 @@ pub struct Live {
     /// The scheduler's instances that it has forgotten since a lost link.
     pub forgotten: usize,
     /// Manifests that can't be taken, each with why.
-    pub manifest_faults: Vec<String>,
+    pub manifest_faults: Vec<ManifestFault>,
+    /// What images take of the disk.
+    pub images: Option<ImagesUse>,
+    /// How far pulls are.
+    pub pulls: Vec<PullView>,
     /// What else is worth knowing: "rootfs are copies, for overlayfs can't lie on …".
     pub notes: Vec<String>,
 }
@@ -52,6 +60,30 @@ pub struct Unclaimed {
     pub instance: Option<String>,
     /// Its containers' ids.
     pub containers: Vec<String>,
+}
+
+/// A manifest, or a Pod of one, that can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFault {
+    /// The file's name in the manifests directory.
+    pub file: String,
+    /// The instance that it is about; none where the file can't be understood at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+impl std::fmt::Display for ManifestFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if let Some(instance) = &self.instance {
+            write!(f, "{instance}: ")?;
+        }
+        write!(f, "{} ({})", self.message, self.reason)
+    }
 }
 
 /// Where the link to the scheduler stands.
@@ -155,8 +187,11 @@ pub struct StatusView {
     pub unacknowledged: usize,
     /// States that were dropped because the scheduler was away too long.
     pub dropped: u64,
+    /// What images take of the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImagesUse>,
     /// Manifests that can't be taken, each with why.
-    pub manifest_faults: Vec<String>,
+    pub manifest_faults: Vec<ManifestFault>,
     /// Instructions that were refused, the newest last; at most ten.
     pub refused: Vec<RefusedInstruction>,
     /// What else is worth knowing.
@@ -185,6 +220,7 @@ pub fn status(fold: &Fold, live: &Live) -> StatusView {
         instances: counts(fold, live),
         unacknowledged: fold.outboxes.values().map(|o| o.entries.len()).sum(),
         dropped: fold.outboxes.values().map(Outbox::dropped).sum(),
+        images: live.images.clone(),
         manifest_faults: live.manifest_faults.clone(),
         refused: refused.iter().skip(skipped).cloned().collect(),
         notes: live.notes.clone(),

@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     model::{
+        definition::{Strictness, parse},
         fold::Fold,
         ids::{InstanceId, Source, Uid},
         line::{Event, Exit, Intent, Line, ProcessId},
@@ -275,5 +276,35 @@ fn a_document_made_elsewhere_hides_values_also_in_definitions_kept_as_text() {
         hide_secrets(&mut document);
         assert!(!document.to_string().contains("hunter2"), "{document}");
         assert!(document.to_string().contains("PASSWORD"));
+    }
+}
+
+#[test]
+fn what_files_config_maps_and_secrets_hold_is_hidden_wherever_it_stands() {
+    let definition = json!({"kind": "List", "items": [
+        {"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"login": "hunter2"}},
+        {"kind": "Secret", "metadata": {"name": "t"}, "data": {"login": "aHVudGVyMg=="}},
+        {"kind": "ConfigMap", "metadata": {"name": "c"}, "binaryData": {"k": "aHVudGVyMg=="}},
+        {"kind": "Pod", "name": "web", "spec": {
+            "containers": [{"name": "a", "image": "b:1"}],
+            "volumes": [
+                {"name": "v", "secret": {"secretName": "s"}},
+                {"name": "w", "configMap": {"name": "c"}},
+            ],
+        }},
+    ]})
+    .to_string();
+    let parsed = parse(&definition, Strictness::Strict).unwrap();
+    assert!(format!("{parsed:?}").contains("hunter2"));
+    let mut document = json!([{"spec": parsed.spec}, {"definition": definition}]);
+    hide_secrets(&mut document);
+    let shown = [
+        document.to_string(),
+        shown_spec(&parsed.spec, Secrets::Hidden).to_string(),
+    ];
+    for shown in shown {
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!shown.contains("aHVudGVyMg"), "{shown}");
+        assert!(shown.contains("login"), "{shown}");
     }
 }

@@ -17,7 +17,9 @@ use nix::{
 use super::Check;
 use crate::{
     config::Config,
+    image::{Fullness, inventory},
     network::plug::{self, NetworkConfig},
+    view::{ImagesUse, size},
 };
 
 /// Below this no image can be unpacked; the journal keeps 8 MiB of its own.
@@ -47,6 +49,7 @@ pub(super) fn machine(config: &Config) -> Vec<Check> {
 pub(super) fn places(config: &Config) -> Vec<Check> {
     vec![
         disk(&config.state_dir),
+        images(config),
         run_dir(&config.run_dir),
         socket(&config.socket),
     ]
@@ -232,6 +235,38 @@ fn disk(state_dir: &Path) -> Check {
     } else {
         Check::ok(NAME, found)
     }
+}
+
+/// What images take, and whether what nothing uses goes in time.
+fn images(config: &Config) -> Check {
+    const NAME: &str = "images";
+    let dir = config.state_dir.join("snapshots");
+    let inventory = match inventory(&dir) {
+        Ok(inventory) => inventory,
+        Err(e) => {
+            let found = format!("{} can't be read: {e}", dir.display());
+            return Check::warn(NAME, found, "use root");
+        }
+    };
+    let taken = ImagesUse::of(&inventory, Fullness::of(&existing(&dir)).ok());
+    let full = taken.full_percent.unwrap_or(0);
+    let found = format!(
+        "{} take {}; their filesystem is {full}% full",
+        taken.images,
+        size(taken.bytes)
+    );
+    let (high, low) = (config.images.gc_high_percent, config.images.gc_low_percent);
+    if full >= high {
+        let mend = format!(
+            "images that nothing uses go until it is {low}% full: what is left is others'; free \
+             some"
+        );
+        return Check::warn(NAME, found, mend);
+    }
+    Check::ok(
+        NAME,
+        format!("{found}, those that nothing uses go at {high}%"),
+    )
 }
 
 fn run_dir(run_dir: &Path) -> Check {

@@ -1,13 +1,16 @@
 //! The files of one container's logs: attempts, rotated parts, and reading on as they grow.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::model::ids::{Attempt, Position};
+use crate::{
+    model::ids::{Attempt, Position},
+    runtime::layout::{LogPart, parse_log},
+};
 
 /// So many bytes are read at once.
 const CHUNK: u64 = 1024 * 1024;
@@ -35,69 +38,60 @@ impl Attempts {
             .collect()
     }
 
-    fn attempt_of(&self, name: &str) -> Option<Attempt> {
-        let (stem, _) = name.split_once(".log")?;
-        let (n, attempt) = stem.split_once('-')?;
-        (n.parse() == Ok(self.n)).then(|| attempt.parse().ok())?
+    /// This container's files, of all attempts, oldest first.
+    fn parts(&self) -> Vec<(Attempt, LogPart, PathBuf)> {
+        let of = |name: &String| parse_log(name).filter(|(n, ..)| *n == self.n);
+        let names = self.names().into_iter();
+        let found = names.filter_map(|name| {
+            let (_, attempt, part) = of(&name)?;
+            Some((attempt, part, self.dir.join(name)))
+        });
+        // What a monitor is just opening has nothing in it yet.
+        let mut found: Vec<_> = found
+            .filter(|(_, part, _)| *part != LogPart::Opening)
+            .collect();
+        found.sort();
+        found
     }
 
     /// The newest attempt that has a log, or one that is `before` older ones back.
     pub(super) fn newest(&self, before: usize) -> Option<Attempt> {
-        let mut attempts: Vec<Attempt> = self
-            .names()
-            .iter()
-            .filter_map(|name| self.attempt_of(name))
-            .collect();
-        attempts.sort_unstable();
+        let mut attempts: Vec<Attempt> = self.parts().iter().map(|part| part.0).collect();
         attempts.dedup();
         attempts.into_iter().rev().nth(before)
     }
+}
 
-    /// The attempt's live file.
-    fn live(&self, attempt: Attempt) -> PathBuf {
-        self.dir.join(format!("{}-{attempt}.log", self.n))
-    }
-
-    /// The attempt's files, oldest first: rotated ones by when they were last written to.
-    pub(super) fn files(&self, attempt: Attempt) -> Vec<PathBuf> {
-        let live = self.live(attempt);
-        let rotated = format!("{}-{attempt}.log.", self.n);
-        let mut files: Vec<(i64, i64, PathBuf)> = self
-            .names()
-            .into_iter()
-            .filter(|name| name.starts_with(&rotated))
-            .map(|name| self.dir.join(name))
-            .filter_map(|path| {
-                let meta = fs::metadata(&path).ok()?;
-                Some((meta.mtime(), meta.mtime_nsec(), path))
-            })
-            .collect();
-        files.sort();
-        let mut files: Vec<PathBuf> = files.into_iter().map(|(.., path)| path).collect();
-        if live.exists() {
-            files.push(live);
-        }
-        files
-    }
+/// How far a reader goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// To the end of its attempt.
+    End,
+    /// On with the attempts that follow.
+    Forever,
 }
 
 /// Reads an attempt from its beginning and goes on as it grows, is rotated, and restarts.
 pub(super) struct Reader<'a> {
     attempts: &'a Attempts,
     attempt: Attempt,
-    /// What was there at first, oldest first.
-    waiting: std::vec::IntoIter<PathBuf>,
+    until: Until,
     file: Option<File>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(attempts: &'a Attempts, attempt: Attempt) -> Self {
+    pub(super) fn new(attempts: &'a Attempts, attempt: Attempt, until: Until) -> Self {
         Self {
             attempts,
             attempt,
-            waiting: attempts.files(attempt).into_iter(),
+            until,
             file: None,
         }
+    }
+
+    /// Whose bytes came last.
+    pub(super) fn attempt(&self) -> Attempt {
+        self.attempt
     }
 
     /// The next bytes; none if there are none yet.
@@ -107,15 +101,16 @@ impl<'a> Reader<'a> {
             if !bytes.is_empty() {
                 return Ok(bytes);
             }
-            let Some(next) = self.next_file()? else {
+            let Some((attempt, next)) = self.next_file()? else {
                 return Ok(Vec::new());
             };
-            // Between the last read and the rotation something may have been written.
+            // Between the last read and the rotation something may have been written. Nothing is
+            // any more: the file that follows is there.
             let bytes = self.rest()?;
-            self.file = Some(next);
             if !bytes.is_empty() {
                 return Ok(bytes);
             }
+            (self.attempt, self.file) = (attempt, Some(next));
         }
     }
 
@@ -128,26 +123,29 @@ impl<'a> Reader<'a> {
     }
 
     /// The file that goes on where the current one has ended, if there is one.
-    fn next_file(&mut self) -> io::Result<Option<File>> {
-        for path in self.waiting.by_ref() {
+    fn next_file(&mut self) -> io::Result<Option<(Attempt, File)>> {
+        let inode = |of: &Metadata| (of.dev(), of.ino());
+        let current = match &self.file {
+            Some(file) => Some(inode(&file.metadata()?)),
+            None => None,
+        };
+        let mut parts = self.attempts.parts();
+        parts.retain(|(attempt, ..)| match self.until {
+            Until::End => *attempt == self.attempt,
+            Until::Forever => *attempt >= self.attempt,
+        });
+        // One that isn't there any more was the oldest, and was removed.
+        let is_current = |path: &PathBuf| {
+            let there = fs::metadata(path).ok();
+            there.is_some_and(|there| Some(inode(&there)) == current)
+        };
+        let at = parts.iter().position(|(.., path)| is_current(path));
+        for (attempt, _, path) in parts.into_iter().skip(at.map_or(0, |at| at + 1)) {
             if let Some(file) = open(&path)? {
-                return Ok(Some(file));
+                return Ok(Some((attempt, file)));
             }
         }
-        let inode = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).ok();
-        let current = self.file.as_ref().and_then(inode);
-        if let Some(file) = open(&self.attempts.live(self.attempt))?
-            && inode(&file) != current
-        {
-            return Ok(Some(file));
-        }
-        match self.attempts.newest(0) {
-            Some(newest) if newest > self.attempt => {
-                self.attempt = newest;
-                open(&self.attempts.live(newest))
-            }
-            _ => Ok(None),
-        }
+        Ok(None)
     }
 }
 

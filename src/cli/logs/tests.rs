@@ -2,7 +2,7 @@ use std::fs;
 
 use super::{
     cri::{Entry, Joiner, Sink},
-    files::{Attempts, Reader},
+    files::{Attempts, Reader, Until},
 };
 
 fn joined(pieces: &[&[u8]]) -> Vec<String> {
@@ -61,15 +61,8 @@ fn following_survives_rotation_and_restart() {
     fs::write(at("0-1.log"), "b").unwrap();
     fs::write(at("1-7.log"), "other container").unwrap();
     let attempts = Attempts::new(dir.path().to_owned(), 0);
-    assert_eq!(
-        (
-            attempts.newest(0),
-            attempts.newest(1),
-            attempts.files(1).len()
-        ),
-        (Some(1), None, 2)
-    );
-    let mut reader = Reader::new(&attempts, 1);
+    assert_eq!((attempts.newest(0), attempts.newest(1)), (Some(1), None));
+    let mut reader = Reader::new(&attempts, 1, Until::Forever);
     let mut read = || {
         let mut text = Vec::new();
         loop {
@@ -87,6 +80,22 @@ fn following_survives_rotation_and_restart() {
     fs::rename(at("0-1.log"), at("0-1.log.2")).unwrap();
     fs::write(at("0-1.log"), "d").unwrap();
     assert_eq!(read(), "cd");
-    fs::write(at("0-2.log"), "e").unwrap();
-    assert_eq!(read(), "e");
+    // Twice between two looks; and the oldest is gone by then.
+    fs::rename(at("0-1.log"), at("0-1.log.9")).unwrap();
+    fs::write(at("0-1.log.10"), "e").unwrap();
+    fs::write(at("0-1.log"), "f").unwrap();
+    fs::remove_file(at("0-1.log.1")).unwrap();
+    assert_eq!(read(), "ef");
+    fs::rename(at("0-1.log"), at("0-1.log.11")).unwrap();
+    fs::remove_file(at("0-1.log.11")).unwrap();
+    fs::write(at("0-1.log.12"), "g").unwrap();
+    fs::write(at("0-1.log.tmp"), "not yet").unwrap();
+    for name in ["0-1.log.2", "0-1.log.9", "0-1.log.10"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    assert_eq!(read(), "g");
+    fs::write(at("0-2.log.1"), "h").unwrap();
+    fs::write(at("0-2.log"), "i").unwrap();
+    fs::write(at("0-3.log"), "j").unwrap();
+    assert_eq!(read(), "hij");
 }

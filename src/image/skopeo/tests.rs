@@ -95,6 +95,9 @@ fn only_a_whole_answer_is_an_answer() {
         (read.digest.hex(), read.platform.as_str()),
         (sum.as_str(), "linux/amd64")
     );
+    assert!(read.layers.is_empty());
+    let layers = format!("sha256:{sum} linux/amd64 sha256:{sum} sha512:other\n");
+    assert_eq!(inspected(layers.as_bytes()).unwrap().layers, [read.digest]);
     assert_eq!(inspected(b"sha256:12 linux/amd64"), None);
     assert_eq!(inspected(b""), None);
     assert_eq!(inspected(b"\xff \xff"), None);

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::{fields::Treatment, *};
+use crate::model::spec::RestartPolicy;
 
 fn strict(value: &Value) -> Result<Parsed, DefinitionError> {
     parse(&value.to_string(), Strictness::Strict)
@@ -85,7 +86,7 @@ spec:
     resources: {}
     terminationMessagePolicy: File
     ports:
-    - {containerPort: 80, hostPort: 8080, name: http}
+    - {containerPort: 80, hostPort: 80, name: http}
     - {containerPort: 53, protocol: udp}
   - {name: b, image: busybox}
 ";
@@ -105,7 +106,7 @@ spec:
         .iter()
         .map(|p| (p.host, p.container, p.protocol.as_str()))
         .collect();
-    assert_eq!(ports, [(8080, 80, "TCP"), (0, 53, "UDP")]);
+    assert_eq!(ports, [(80, 80, "TCP"), (53, 53, "UDP")]);
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
     assert_eq!(strict(&value).unwrap(), from_yaml);
 }
@@ -113,15 +114,15 @@ spec:
 #[test]
 fn unknown_and_unsupported_fields_are_faults_for_people_and_warnings_for_the_scheduler() {
     let value = with(rik(), "/spec/containers/0", "foo", json!(1));
-    let value = with(value, "/spec", "volumes", json!([{"name": "x"}]));
-    let expected = ["spec.containers[0].foo", "spec.volumes"];
+    let value = with(value, "/spec", "subdomain", json!("x"));
+    let expected = ["spec.subdomain", "spec.containers[0].foo"];
     let error = strict(&value).unwrap_err();
     assert_eq!(paths(&error.faults), expected);
     assert_eq!(error.reason, Reason::InvalidDefinition);
     let parsed = lenient(&value).unwrap();
     assert_eq!(paths(&parsed.warnings), expected);
     assert_eq!(parsed.spec, strict(&rik()).unwrap().spec);
-    let only = with(rik(), "/spec", "volumes", json!([{"name": "x"}]));
+    let only = with(rik(), "/spec", "subdomain", json!("x"));
     assert_eq!(strict(&only).unwrap_err().reason, Reason::Unsupported);
 }
 
@@ -145,6 +146,7 @@ fn all_faults_are_listed_at_once_with_their_paths() {
         [
             "kind",
             "name",
+            "spec.terminationGracePeriodSeconds",
             "spec.containers[0].name",
             "spec.containers[0].image",
             "spec.containers[0].env[0].name",
@@ -158,7 +160,6 @@ fn all_faults_are_listed_at_once_with_their_paths() {
             "spec.containers[2].name",
             "spec.containers[3]",
             "spec.restartPolicy",
-            "spec.terminationGracePeriodSeconds",
             "spec.hostname",
         ]
     );
@@ -176,12 +177,12 @@ fn functions_and_other_kinds_are_refused_as_unsupported() {
 
 #[test]
 fn what_would_run_as_another_workload_is_refused_even_from_the_scheduler() {
-    let env = json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]);
+    let env = json!([{"name": "A", "valueFrom": {"fileKeyRef": {"path": "x", "key": "y"}}}]);
     let error = lenient(&with(rik(), "/spec/containers/0", "env", env)).unwrap_err();
     assert_eq!(error.reason, Reason::Unsupported);
     assert_eq!(
         paths(&error.faults),
-        ["spec.containers[0].env[0].valueFrom"]
+        ["spec.containers[0].env[0].valueFrom.fileKeyRef"]
     );
 }
 
@@ -264,6 +265,8 @@ fn a_message_never_quotes_a_value() {
         assert!(!error.to_string().contains('\n'));
     }
 }
+
+mod table;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop_oneof![

@@ -5,11 +5,14 @@
 //! [`Piece`]s that changed, which the store keeps. Must never happen here: failing. No line, in
 //! whatever order, makes the fold fail; what makes no sense marks its instance uncertain.
 
+mod course;
 mod doubt;
+mod health;
 mod node;
 mod outbox;
 mod piece;
 mod record;
+mod sandbox;
 mod transition;
 
 use std::collections::BTreeMap;
@@ -17,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    health::{HookRecord, ProbeRecord},
     node::{Disowned, NodeRecord, RefusedInstruction, Tombstone},
     outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},

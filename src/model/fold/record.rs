@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::health::{HookRecord, ProbeRecord};
 use crate::model::{
     definition::Warning,
     ids::{Attempt, ContainerId, Generation, InstanceId, Position, Seq, Source, Uid},
     line::{Exit, NetworkClaim, ProcessId},
     phase::Phase,
-    spec::{ContainerSpec, RestartPolicy, WorkloadSpec},
+    spec::{ContainerSpec, Errand, Hook, ProbeKind, RestartPolicy, Role, WorkloadSpec},
     state::{Reason, StateReport},
 };
 
@@ -72,9 +73,25 @@ pub struct ImageRecord {
 pub struct Stop {
     /// When SIGKILL follows, in CLOCK_BOOTTIME ms.
     pub deadline_up: u64,
+    /// When it was asked for, in CLOCK_BOOTTIME ms.
+    #[serde(default)]
+    pub asked_up: u64,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+}
+
+/// So much of a grace is left for SIGTERM by a hook before it, in ms, as kubelet does.
+const LEFT_FOR_SIGTERM_MS: u64 = 2_000;
+
+impl Stop {
+    /// Until when a hook before SIGTERM may run, in CLOCK_BOOTTIME ms: half of a short grace.
+    #[must_use]
+    pub fn hook_until(&self) -> u64 {
+        let grace = self.deadline_up.saturating_sub(self.asked_up);
+        let left = LEFT_FOR_SIGTERM_MS.min(grace / 2);
+        self.deadline_up.saturating_sub(left)
+    }
 }
 
 /// How the last attempt ended.
@@ -118,6 +135,21 @@ pub struct ContainerRecord {
     /// Seconds of grace by the definition that attempt was made from.
     #[serde(default)]
     pub grace_seconds: u32,
+    /// What that attempt is there for, by the definition it was made from.
+    #[serde(default, skip_serializing_if = "is_main")]
+    pub role: Role,
+    /// The number of the sandbox that attempt was intended for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sandbox: u32,
+    /// What is done before its SIGTERM, by the definition it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<Errand>,
+    /// What its probes have said of that attempt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<ProbeKind, ProbeRecord>,
+    /// Which of its hooks have run at that attempt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<Hook, HookRecord>,
     /// Its end was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
@@ -142,6 +174,10 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+fn is_main(role: &Role) -> bool {
+    *role == Role::Main
+}
+
 /// What is known of an incarnation's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxRecord {
@@ -149,6 +185,9 @@ pub struct SandboxRecord {
     pub boot: String,
     /// The generation that it was made for.
     pub generation: Generation,
+    /// How often one was begun for this incarnation.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub number: u32,
     /// The network it joined, with what leaving it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<NetworkClaim>,
@@ -213,6 +252,10 @@ pub struct InstanceRecord {
     /// Its sandbox, once one was intended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxRecord>,
+    /// When the grace of all its containers is over, in CLOCK_BOOTTIME ms, once their end was
+    /// begun: those that are ended after others have what is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<u64>,
     /// The state that was last recorded for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<StateReport>,
@@ -279,24 +322,6 @@ impl InstanceRecord {
             uid: self.uid.clone(),
             n,
             attempt,
-        })
-    }
-
-    /// Has every container ended for good with success, by the policy?
-    #[must_use]
-    pub fn completed(&self) -> bool {
-        self.spec.is_some() && self.positions().all(|n| self.container_completed(n))
-    }
-
-    /// Has the container at `n` ended for good with success?
-    #[must_use]
-    pub fn container_completed(&self, n: Position) -> bool {
-        self.container(n).is_some_and(|c| {
-            c.generation == self.generation
-                && matches!(c.phase, Phase::Exited | Phase::Done)
-                && self.restart_policy() != RestartPolicy::Always
-                && c.last_exit.as_ref().is_some_and(|e| e.exit.code == Some(0))
-                && c.next_up.is_none()
         })
     }
 }

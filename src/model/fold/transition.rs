@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::record::{
-    ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal,
-    SandboxRecord, Stop,
+use super::{
+    health,
+    record::{
+        ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
+    },
+    sandbox,
 };
 use crate::model::{
     definition::MAX_CONTAINERS,
     ids::{ContainerId, InstanceId},
     line::{Event, Exit, Intent, Moment},
     phase::Phase,
-    spec::WorkloadSpec,
+    spec::{PullPolicy, WorkloadSpec},
 };
 
 /// After a reboot a remaining delay counts anew, but at most this, in ms (design section 6).
@@ -59,6 +62,7 @@ pub(super) fn begin(
         containers: Vec::new(),
         images: std::collections::BTreeMap::new(),
         sandbox: None,
+        stopping: None,
         reported: None,
         uncertain: false,
         doubt: None,
@@ -93,6 +97,11 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             record.refusal = None;
             // A failed pull of the former definition says nothing of this one.
             record.images.retain(|_, image| image.snapshot.is_some());
+            // What is to be asked for always is asked for once in each generation.
+            let always = spec.containers.iter();
+            for c in always.filter(|c| c.pull_policy() == PullPolicy::Always) {
+                record.images.remove(&c.image);
+            }
             take_definition(record, definition, spec);
         }
         Event::Queued {
@@ -111,6 +120,7 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             record.desired = Desired::Gone;
             record.destroyed_by = Some(*source);
             record.queued = None;
+            record.stopping = None;
         }
         Event::Refused {
             reason, message, ..
@@ -138,7 +148,8 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
         }
         Event::SandboxIntended { .. }
         | Event::SandboxReady { .. }
-        | Event::SandboxFailed { .. } => apply_to_sandbox(record, event, moment),
+        | Event::SandboxFailed { .. } => sandbox::apply(record, event, moment),
+        Event::Probed { .. } | Event::HookDone { .. } => health::apply(record, event),
         _ => apply_to_container(record, event, moment),
     }
 }
@@ -156,42 +167,6 @@ fn fail_image(image: &mut ImageRecord, event: &Event) {
         image.retry_up = Some(*retry_up);
         image.message = Some(message.clone());
         image.reason = *reason;
-    }
-}
-
-fn apply_to_sandbox(record: &mut InstanceRecord, event: &Event, moment: &Moment) {
-    match event {
-        Event::SandboxIntended {
-            generation, claim, ..
-        } => {
-            let failures = record.sandbox.as_ref().map_or(0, |s| s.failures);
-            record.sandbox = Some(SandboxRecord {
-                boot: moment.boot.clone(),
-                generation: *generation,
-                claim: claim.clone(),
-                addresses: Vec::new(),
-                ready: false,
-                failures,
-                retry_up: None,
-                message: None,
-            });
-        }
-        Event::SandboxReady { addresses, .. } => {
-            if let Some(sandbox) = &mut record.sandbox {
-                sandbox.addresses.clone_from(addresses);
-                (sandbox.ready, sandbox.failures) = (true, 0);
-            }
-        }
-        Event::SandboxFailed {
-            message, retry_up, ..
-        } => {
-            if let Some(sandbox) = &mut record.sandbox {
-                sandbox.failures = sandbox.failures.saturating_add(1);
-                sandbox.retry_up = Some(*retry_up);
-                sandbox.message = Some(message.clone());
-            }
-        }
-        _ => {}
     }
 }
 
@@ -251,8 +226,13 @@ fn apply_to_container(record: &mut InstanceRecord, event: &Event, moment: &Momen
             if let Some(c) = current(record, container) {
                 c.stop = Some(Stop {
                     deadline_up: *deadline_up,
+                    asked_up: moment.up,
                     reason: *reason,
                 });
+                // An unwell container ends alone; all other ends are those of the instance.
+                if !reason.is_some_and(|r| r.is_unwell()) {
+                    record.stopping.get_or_insert(*deadline_up);
+                }
             }
         }
         Event::MonitorLost { container } => {
@@ -266,7 +246,7 @@ fn apply_to_container(record: &mut InstanceRecord, event: &Event, moment: &Momen
 }
 
 /// The record of a container if `id` is its current attempt.
-fn current<'a>(
+pub(super) fn current<'a>(
     record: &'a mut InstanceRecord,
     id: &ContainerId,
 ) -> Option<&'a mut ContainerRecord> {
@@ -305,11 +285,11 @@ fn intend(record: &mut InstanceRecord, intent: &Intent, moment: &Moment) {
             .resize_with(n + 1, ContainerRecord::default);
     }
     let generation = record.generation;
-    let (name, grace) = record
-        .spec
-        .as_ref()
-        .and_then(|s| Some((s.containers.get(n)?.name.clone(), s.grace_seconds)))
-        .unwrap_or_default();
+    let sandbox = record.sandbox_number();
+    record.stopping = None;
+    let spec = record.spec.clone();
+    let grace = spec.as_ref().map(|s| s.grace_seconds).unwrap_or_default();
+    let spec = spec.as_ref().and_then(|s| s.containers.get(n));
     let c = &mut record.containers[n];
     let legal = c.phase.may_become(Phase::Intended) && intent.container.attempt > c.attempt;
     record.uncertain = !legal;
@@ -322,7 +302,10 @@ fn intend(record: &mut InstanceRecord, intent: &Intent, moment: &Moment) {
             .as_ref()
             .is_some_and(|e| e.attempt == former.attempt);
     *c = ContainerRecord {
-        name,
+        name: spec.map(|s| s.name.clone()).unwrap_or_default(),
+        role: spec.map(|s| s.role).unwrap_or_default(),
+        pre_stop: spec.and_then(|s| s.hooks.pre_stop.clone()),
+        sandbox,
         attempt: intent.container.attempt.max(former.attempt),
         generation,
         phase: Phase::Intended,
@@ -391,6 +374,7 @@ pub(super) fn reboot(record: &mut InstanceRecord, former_up: u64, moment: &Momen
     }
     let retries = record.images.values_mut().flat_map(|i| &mut i.retry_up);
     retries.for_each(&mut anew);
+    record.stopping.iter_mut().for_each(&mut anew);
     let sandbox = record.sandbox.iter_mut().flat_map(|s| &mut s.retry_up);
     sandbox.for_each(&mut anew);
     differs

@@ -118,6 +118,8 @@ pub enum DegradedMode {
     JournalLost,
     /// CNI's plugins or its configuration are missing: instances have `lo` only.
     NetworkMissing,
+    /// The manifests directory is missing or can't be read: nothing of it is removed.
+    ManifestsUnreadable,
 }
 
 impl std::fmt::Display for DegradedMode {

@@ -9,13 +9,13 @@ use crate::{
     error_chain::one_line,
     model::{
         fold::{Desired, InstanceRecord},
-        ids::{ContainerId, InstanceId, Uid},
-        line::{Event, Intent},
+        ids::{ContainerId, Generation, InstanceId, Uid},
+        line::{Event, Intent, NetworkClaim},
         spec::{ContainerSpec, PullPolicy, WorkloadSpec},
         state::Reason,
     },
     node::{CreateRequest, Failure, FailureKind, ImageWish, Node, Sandbox, SandboxRequest},
-    plan::backoff,
+    plan::{backoff, ports},
     reconciler::{Superseded, context::Context},
 };
 
@@ -95,41 +95,90 @@ impl<N: Node, B: Book> Context<N, B> {
         let wanted = self.book.read(|fold| {
             let record = fold.instances.get(uid)?;
             let spec = record.spec.clone()?;
-            let failures = record.sandbox.as_ref().map_or(0, |s| s.failures);
             let wanted = record.desired == Desired::Run;
-            wanted.then(|| (record.instance.clone(), record.generation, spec, failures))
+            wanted.then(|| (record.instance.clone(), record.generation, spec))
         });
-        let Some((instance, generation, workload, failures)) = wanted else {
+        let Some((instance, generation, workload)) = wanted else {
             return Ok(Done::Next);
         };
-        let claimed = self.node.claim_network(&workload).await;
-        let claim = claimed.map_err(ActionError::Node)?;
-        self.book.record(Event::SandboxIntended {
-            uid: uid.clone(),
-            generation,
-            claim: claim.clone(),
-        })?;
+        let claim = match self.node.claim_network(&workload).await {
+            Ok(claim) => claim,
+            Err(failure) => return self.sandbox_failed(uid, generation, &failure),
+        };
+        if let Some(held) = self.intend_sandbox(uid, generation, claim.clone())? {
+            let failure = Failure::plain(FailureKind::Transient, held);
+            return self.sandbox_failed(uid, generation, &failure);
+        }
         let request = SandboxRequest {
             uid,
             instance: instance.as_str(),
             workload: &workload,
             claim: claim.as_ref(),
         };
-        let uid = uid.clone();
         match self.node.ensure_sandbox(request).await {
-            Ok(Sandbox { addresses }) => self.write(Event::SandboxReady { uid, addresses }),
-            Err(failure) => {
-                self.runtime_fails(&failure)?;
-                let retry_up = self.book.now().up + backoff::after_failures(failures + 1);
-                self.book.record(Event::SandboxFailed {
-                    uid,
-                    message: one_line(&failure),
-                    retryable: failure.retryable(),
-                    retry_up,
-                })?;
-                Ok(Done::Replan)
+            Ok(Sandbox { addresses }) => {
+                let uid = uid.clone();
+                self.write(Event::SandboxReady { uid, addresses })
             }
+            Err(failure) => self.sandbox_failed(uid, generation, &failure),
         }
+    }
+
+    /// Writes the intent down, unless somebody else's sandbox has one of its host ports: that is
+    /// said. Admission lets no such two through, but they may come at once.
+    fn intend_sandbox(
+        &self,
+        uid: &Uid,
+        generation: Generation,
+        claim: Option<NetworkClaim>,
+    ) -> Result<Option<String>, ActionError> {
+        // One at a time: between the look and the line nobody else takes the port.
+        let _one = self.memory();
+        let held = self.book.read(|fold| {
+            let holder = ports::holders(fold, uid).next()?;
+            let (port, instance) = (holder.port, &holder.record.instance);
+            Some(format!(
+                "port {}/{} of the node is held by {instance}",
+                port.host, port.protocol
+            ))
+        });
+        if held.is_none() {
+            self.book.record(Event::SandboxIntended {
+                uid: uid.clone(),
+                generation,
+                claim,
+            })?;
+        }
+        Ok(held)
+    }
+
+    fn sandbox_failed(
+        &self,
+        uid: &Uid,
+        generation: Generation,
+        failure: &Failure,
+    ) -> Result<Done, ActionError> {
+        self.runtime_fails(failure)?;
+        // It may have failed before it was intended: then what was intended is nothing.
+        let intended = self.book.read(|fold| {
+            let sandbox = fold.instances.get(uid)?.sandbox.as_ref()?;
+            (sandbox.generation == generation && !sandbox.ready).then_some(sandbox.failures)
+        });
+        if intended.is_none() {
+            self.book.record(Event::SandboxIntended {
+                uid: uid.clone(),
+                generation,
+                claim: None,
+            })?;
+        }
+        let failures = intended.unwrap_or(0);
+        self.book.record(Event::SandboxFailed {
+            uid: uid.clone(),
+            message: one_line(failure),
+            retryable: failure.retryable(),
+            retry_up: self.book.now().up + backoff::after_failures(failures + 1),
+        })?;
+        Ok(Done::Replan)
     }
 
     pub(super) async fn create(&self, uid: &Uid, intent: &Intent) -> Result<Done, ActionError> {

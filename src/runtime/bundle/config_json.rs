@@ -157,6 +157,9 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
         .set_umask(None)
         .set_additional_gids(Some(from.user.groups.clone()).filter(|g| !g.is_empty()))
         .set_username(None);
+    let node = from.facts.node;
+    let oom_score = limits::oom_score_adj(from.workload, from.container, node.memory);
+    let oom_score = oom_score.max(node.least_oom_score);
     let mut process = Process::default();
     process
         .set_terminal(Some(from.container.tty))
@@ -173,11 +176,7 @@ fn process(from: &Ingredients<'_>) -> Result<Process, ConfigError> {
         .set_rlimits(Some(defaults::rlimits(from.open_files)))
         .set_no_new_privileges(Some(from.confinement.no_new_privileges))
         .set_apparmor_profile(None)
-        .set_oom_score_adj(Some(limits::oom_score_adj(
-            from.workload,
-            from.container,
-            from.facts.node.memory,
-        )))
+        .set_oom_score_adj(Some(oom_score))
         .set_selinux_label(None)
         .set_io_priority(None)
         .set_scheduler(None)

@@ -189,6 +189,24 @@ fn joined(layout: &Layout, intent: &Intent, workload: &WorkloadSpec) -> Joined {
     }
 }
 
+/// The files of the bundle that are seen inside, each with where.
+fn files(
+    bundle: &Path,
+    request: &BundleRequest<'_>,
+    container: &ContainerSpec,
+    hostname: &str,
+) -> Result<Vec<(PathBuf, String)>, BundleError> {
+    let names = Names {
+        hostname,
+        addresses: request.addresses,
+        workload: request.workload,
+    };
+    let files = etc::write(bundle, &names)?.into_iter();
+    let mut files: Vec<_> = files.map(|(p, target)| (p, target.to_owned())).collect();
+    files.push(last_words::make(bundle, container).map_err(at(bundle))?);
+    Ok(files)
+}
+
 /// Makes the bundle of an attempt and mounts its rootfs; on an error what was made is left for
 /// `remove`. Returns the bundle's directory.
 ///
@@ -210,30 +228,25 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
     }
     let user = whom(request, container)?;
     let confinement = confine(container)?;
-    let wish = &container.security.seccomp;
-    let seccomp = match confinement.privileged {
-        true => None,
-        false => request.profiles.of(wish, &confinement.capabilities)?,
+    let (seccomp, devices) = match confinement.privileged {
+        true => {
+            let dev = Path::new("/dev");
+            (None, devices::all(dev).map_err(at(dev))?)
+        }
+        false => {
+            let wish = &container.security.seccomp;
+            let profile = request.profiles.of(wish, &confinement.capabilities)?;
+            (profile, Vec::new())
+        }
     };
     let hostname = etc::hostname(&id.uid, request.instance, workload);
-    let names = Names {
-        hostname: &hostname,
-        addresses: request.addresses,
-        workload,
-    };
-    let files = etc::write(&bundle, &names)?;
-    let mut files: Vec<_> = files.into_iter().map(|(p, t)| (p, t.to_owned())).collect();
-    files.push(last_words::make(&bundle, container).map_err(at(&bundle))?);
+    let files = files(&bundle, request, container, &hostname)?;
     let facts = Facts {
         node: request.facts,
         instance: request.instance,
         uid: &id.uid,
         workload,
         addresses: request.addresses,
-    };
-    let devices = match confinement.privileged {
-        true => devices::all(Path::new("/dev")).map_err(at(Path::new("/dev")))?,
-        false => Vec::new(),
     };
     let joined = joined(layout, intent, workload);
     let spec = config_json::spec(&Ingredients {

@@ -72,7 +72,8 @@ pub fn make(
         };
         let at = directory(bundle).join(j.to_string());
         let place = volumes::place(layout, facts.uid, i);
-        let source = source(volume, wish, &place, &at)?;
+        let guarded = &facts.node.guarded;
+        let source = source(volume, wish, &place, &at, guarded)?;
         // Files that the definition gives are nobody's to change (Kubernetes' rule).
         let inline = matches!(volume.source, VolumeSource::Inline { .. });
         let mut options = vec![
@@ -103,6 +104,7 @@ fn source(
     wish: &VolumeMount,
     place: &Path,
     at: &Path,
+    guarded: &[PathBuf],
 ) -> Result<Source, VolumeError> {
     let failed = |source| VolumeError::Io {
         what: "mount",
@@ -110,7 +112,7 @@ fn source(
         source,
     };
     let root = match &volume.source {
-        VolumeSource::HostPath { path, kind } => host_path::open(Path::new(path), *kind),
+        VolumeSource::HostPath { path, kind } => host_path::open(Path::new(path), *kind, guarded),
         // Its parents are riklet's alone.
         _ if wish.sub_path.is_empty() => {
             return Ok(Source {
@@ -118,7 +120,7 @@ fn source(
                 whole: false,
             });
         }
-        _ => host_path::open(place, HostPathKind::Directory),
+        _ => host_path::open(place, HostPathKind::Directory, &[]),
     };
     let root = root.map_err(|source| VolumeError::HostPath {
         volume: volume.name.clone(),

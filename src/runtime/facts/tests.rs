@@ -9,6 +9,8 @@ fn node() -> NodeFacts {
         address: Some([192, 0, 2, 7].into()),
         cpu_milli: 4000,
         memory: 8 << 30,
+        least_oom_score: -1000,
+        guarded: Vec::new(),
     }
 }
 

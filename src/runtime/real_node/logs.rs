@@ -8,11 +8,11 @@ use std::{fs, io};
 use super::{ImageSource, RealNode};
 use crate::{
     model::ids::{ContainerId, Uid},
-    runtime::layout::{Layout, parse_attempt},
+    runtime::layout::{Layout, parse_log},
 };
 
-/// Removes the logs of the attempts before this one; its own stays, for it is what `logs -p`
-/// shows once a later attempt runs.
+/// Removes the logs of the attempts before this one, rotated parts too; its own stay, for they
+/// are what `logs -p` shows once a later attempt runs.
 pub(super) fn remove_earlier(layout: &Layout, id: &ContainerId) -> io::Result<()> {
     let entries = match fs::read_dir(layout.logs(&id.uid)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -21,9 +21,8 @@ pub(super) fn remove_earlier(layout: &Layout, id: &ContainerId) -> io::Result<()
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let attempt = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        let of = attempt.and_then(|name| parse_attempt(&id.uid, name));
-        if of.is_some_and(|of| of.n == id.n && of.attempt < id.attempt) {
+        let of = name.to_str().and_then(parse_log);
+        if of.is_some_and(|(n, attempt, _)| n == id.n && attempt < id.attempt) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -14,6 +14,7 @@ mod images;
 mod logs;
 mod observe;
 mod remove;
+mod rotate;
 mod sandbox;
 mod signal;
 mod watch;
@@ -28,12 +29,16 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-pub use self::images::ImageSource;
 use self::{failure::hung_task, watch::Watch};
+pub use self::{
+    images::ImageSource,
+    rotate::{LogLimits, Rotation},
+};
 use super::{
     bundle::{defaults, profiles::Profiles},
     cgroup::Cgroups,
     conmon::Conmon,
+    exec::Execs,
     facts::NodeFacts,
     layout::Layout,
     process::Spawner,
@@ -104,6 +109,9 @@ pub struct RealNodeConfig {
     pub node_uid: NodeUid,
     /// The node's name, for the definitions that ask for it.
     pub node_name: String,
+    /// The paths of the node that somebody may mount from who may not mount everything: see
+    /// [`NodeFacts::guarded`].
+    pub guarded: Vec<PathBuf>,
     /// The programs.
     pub programs: Programs,
     /// The deadlines.
@@ -211,7 +219,7 @@ impl<I: ImageSource> RealNode<I> {
             layout,
             node,
             network,
-            facts: NodeFacts::of_this_node(&config.node_name),
+            facts: NodeFacts::of_this_node(&config.node_name, config.guarded),
             deadlines: config.deadlines,
             runc,
             conmon,
@@ -245,6 +253,17 @@ impl<I: ImageSource> RealNode<I> {
     #[must_use]
     pub fn runc(&self) -> &Runc {
         &self.0.runc
+    }
+
+    /// What runs commands in its containers for people.
+    #[must_use]
+    pub fn execs(&self) -> Execs {
+        let inner = &self.0;
+        Execs::new(
+            inner.spawner.clone(),
+            inner.runc.clone(),
+            inner.layout.clone(),
+        )
     }
 
     /// Do containers run under a seccomp profile? Not where none was configured or it can't be

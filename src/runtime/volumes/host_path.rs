@@ -1,7 +1,8 @@
 //! A path of the node, and what has to be there.
 //!
-//! As in Kubernetes the node's own links are followed. What was opened is held by its descriptor
-//! from then on, so what was looked at is what is mounted.
+//! As in Kubernetes the node's own links are followed, but not out of a guarded path: there
+//! containers may have put them. What was opened is held by its descriptor from then on, so what
+//! was looked at is what is mounted.
 
 use std::{
     fs, io,
@@ -12,8 +13,13 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use nix::{fcntl::OFlag, sys::stat::Mode};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
 
+use super::within::{self, WithinError};
 use crate::model::spec::HostPathKind;
 
 /// Why a hostPath can't be used.
@@ -22,6 +28,12 @@ pub enum HostPathError {
     /// It is relative, or has `..`.
     #[error("use the hostPath {0:?}: it must be absolute and without `..`")]
     NotPlain(PathBuf),
+    /// A link on its way leads out of what may be mounted.
+    #[error(
+        "use the hostPath {0:?}: a link on its way leads out of the path that this node's \
+         [security] allows; name a place inside"
+    )]
+    Outside(PathBuf),
     /// It can't be opened or made.
     #[error("use the hostPath {path:?}")]
     Io {
@@ -98,12 +110,61 @@ pub fn metadata(fd: &OwnedFd) -> io::Result<fs::Metadata> {
     fs::metadata(by_descriptor(fd))
 }
 
-/// Holds what is at `path`, made if `kind` says so. Opens no file for reading: a fifo or a device
-/// there is only named.
+/// Holds what is at `path`, which is below `guard`: no link leads out of that.
+fn open_guarded(guard: &Path, path: &Path, kind: HostPathKind) -> Result<OwnedFd, WithinError> {
+    let inside = path.strip_prefix(guard).map_err(|_| WithinError::Outside)?;
+    let root = hold(guard)?;
+    let create = match kind {
+        HostPathKind::DirectoryOrCreate => Some(0o755),
+        _ => None,
+    };
+    if inside.as_os_str().is_empty() {
+        return Ok(root);
+    }
+    match within::open(&root, inside, create) {
+        Err(WithinError::Io(e))
+            if e.kind() == io::ErrorKind::NotFound && kind == HostPathKind::FileOrCreate =>
+        {
+            create_within(&root, inside)?;
+            within::open(&root, inside, None)
+        }
+        done => done,
+    }
+}
+
+/// Makes an empty file; neither a link at its name nor one on the way is followed out.
+fn create_within(root: &OwnedFd, inside: &Path) -> Result<(), WithinError> {
+    let name = inside.file_name().ok_or(WithinError::Outside)?;
+    let held;
+    let above = match inside.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) => {
+            held = within::open(root, parent, None)?;
+            &held
+        }
+        None => root,
+    };
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    match openat(above, name, flags, Mode::from_bits_truncate(0o644)) {
+        Ok(_) | Err(Errno::EEXIST) => Ok(()),
+        Err(e) => Err(WithinError::Io(e.into())),
+    }
+}
+
+fn hold(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
+/// Holds what is at `path`, made if `kind` says so; if it is at or below one of `guarded`, no
+/// link leads out of that. Opens no file for reading: a fifo or a device there is only named.
 ///
 /// # Errors
 /// See [`HostPathError`].
-pub fn open(path: &Path, kind: HostPathKind) -> Result<OwnedFd, HostPathError> {
+pub fn open(
+    path: &Path,
+    kind: HostPathKind,
+    guarded: &[PathBuf],
+) -> Result<OwnedFd, HostPathError> {
     let plain = path.components().all(|c| c != Component::ParentDir);
     if !path.is_absolute() || !plain {
         return Err(HostPathError::NotPlain(path.to_owned()));
@@ -112,9 +173,18 @@ pub fn open(path: &Path, kind: HostPathKind) -> Result<OwnedFd, HostPathError> {
         path: path.to_owned(),
         source,
     };
-    create(path, kind).map_err(failed)?;
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+    // The outermost: what is allowed below it is allowed to the same source.
+    let guards = guarded.iter().filter(|guard| path.starts_with(guard));
+    let fd = match guards.min_by_key(|guard| guard.components().count()) {
+        Some(guard) => open_guarded(guard, path, kind).map_err(|e| match e {
+            WithinError::Outside => HostPathError::Outside(path.to_owned()),
+            WithinError::Io(source) => failed(source),
+        })?,
+        None => {
+            create(path, kind).map_err(failed)?;
+            hold(path).map_err(failed)?
+        }
+    };
     let found = metadata(&fd).map_err(failed)?.file_type();
     if !is(kind, found) {
         return Err(HostPathError::Kind {

@@ -215,13 +215,13 @@ fn a_host_path_is_what_its_type_says_and_never_changed() {
         assert!(!format!("{source}").is_empty());
     }
     assert!(matches!(
-        host_path::open(Path::new("/x/../y"), HostPathKind::Unchecked),
+        host_path::open(Path::new("/x/../y"), HostPathKind::Unchecked, &[]),
         Err(HostPathError::NotPlain(_))
     ));
 }
 
 fn held(path: &Path) -> OwnedFd {
-    host_path::open(path, HostPathKind::Directory).unwrap()
+    host_path::open(path, HostPathKind::Directory, &[]).unwrap()
 }
 
 #[test]
@@ -324,4 +324,47 @@ fn a_host_path_survives_every_removal() {
     remove(&ground.layout, &ground.uid).unwrap();
     assert!(outside.join("kept").exists());
     assert!(!ground.layout.volumes(&ground.uid).exists());
+}
+
+#[test]
+fn a_link_below_a_guarded_path_never_leads_out_of_it() {
+    let ground = Ground::new();
+    let outside = ground.outside();
+    let guard = ground.dir.path().join("guard");
+    fs::create_dir_all(guard.join("in/sub")).unwrap();
+    symlink(&outside, guard.join("out")).unwrap();
+    symlink("in", guard.join("alias")).unwrap();
+    symlink("../../outside/made", guard.join("in/made")).unwrap();
+    // The operator's own link to it counts as its name.
+    let named = ground.dir.path().join("named");
+    symlink(&guard, &named).unwrap();
+    let guarded = [named.clone(), named.join("in")];
+    let open = |path: &str, kind| host_path::open(&named.join(path), kind, &guarded);
+    for (bad, kind) in [
+        ("out", HostPathKind::Unchecked),
+        ("out/kept", HostPathKind::File),
+        ("out/new", HostPathKind::DirectoryOrCreate),
+        ("out/new", HostPathKind::FileOrCreate),
+        ("in/made", HostPathKind::FileOrCreate),
+        ("in/made", HostPathKind::DirectoryOrCreate),
+    ] {
+        assert!(open(bad, kind).is_err(), "{bad}");
+    }
+    let led = open("out", HostPathKind::Directory).unwrap_err();
+    assert!(matches!(led, HostPathError::Outside(_)));
+    for (good, kind) in [
+        ("", HostPathKind::Directory),
+        ("alias/sub", HostPathKind::Directory),
+        ("new/er", HostPathKind::DirectoryOrCreate),
+        ("in/file", HostPathKind::FileOrCreate),
+        ("file", HostPathKind::FileOrCreate),
+        ("file", HostPathKind::FileOrCreate),
+    ] {
+        let fd = open(good, kind).unwrap();
+        let found = fs::read_link(by_descriptor(&fd)).unwrap();
+        assert!(found.starts_with(fs::canonicalize(&guard).unwrap()));
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    // Elsewhere the node's links are the node's.
+    assert!(host_path::open(&guard.join("out"), HostPathKind::Directory, &[]).is_ok());
 }

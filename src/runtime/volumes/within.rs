@@ -6,8 +6,11 @@
 //! looked up twice.
 
 use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -16,6 +19,8 @@ use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     sys::stat::{Mode, mkdirat},
 };
+
+use super::host_path::by_descriptor;
 
 /// Why a path in a volume can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,10 @@ pub fn open(
     }
 }
 
+fn set_mode(dir: &OwnedFd, mode: u32) -> io::Result<()> {
+    fs::set_permissions(by_descriptor(dir), fs::Permissions::from_mode(mode))
+}
+
 fn make(root: impl AsFd + Copy, path: &Path, mode: u32) -> Result<OwnedFd, WithinError> {
     let mut above = beneath(root, Path::new(".")).map_err(judged)?;
     let mut so_far = PathBuf::new();
@@ -78,13 +87,16 @@ fn make(root: impl AsFd + Copy, path: &Path, mode: u32) -> Result<OwnedFd, Withi
         so_far.push(name);
         above = match beneath(root, &so_far) {
             Err(Errno::ENOENT) => {
-                let mode = Mode::from_bits_truncate(mode & 0o777);
                 // In the directory that is held, and a link at its name is EEXIST.
-                match mkdirat(&above, name, mode) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
+                let made = mkdirat(&above, name, Mode::S_IRWXU);
+                let found = beneath(root, &so_far).map_err(judged)?;
+                match made {
+                    // What the umask keeps from mkdirat(2). By the descriptor.
+                    Ok(()) => set_mode(&found, mode & 0o2777)?,
+                    Err(Errno::EEXIST) => {}
                     Err(e) => return Err(judged(e)),
                 }
-                beneath(root, &so_far).map_err(judged)?
+                found
             }
             found => found.map_err(judged)?,
         };

@@ -1,11 +1,14 @@
 //! What the simulated node is made of.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
 
 use crate::{
     model::{
         ids::{ContainerId, Uid},
-        line::{Exit, ProcessId},
+        line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedContainer, Status},
     },
     node::{Change, FailureKind},
@@ -60,6 +63,38 @@ pub struct SimContainer {
     pub broken: bool,
     /// How it ended, while its monitor hasn't told yet.
     pub untold: Option<Exit>,
+    /// Which of its incarnation's sandboxes it is in.
+    pub sandbox: u32,
+}
+
+/// What a sandbox holds of the network it has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// What it was joined by.
+    pub claim: NetworkClaim,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// What an errand comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// It isn't done well.
+    Fails,
+    /// It never ends.
+    Hangs,
+    /// It can't be tried.
+    CantBeTried,
+}
+
+impl World {
+    /// The first address that nobody has.
+    pub(super) fn free_address(&self) -> IpAddr {
+        let taken: BTreeSet<IpAddr> = self.joined.values().map(|j| j.address).collect();
+        let mut all = (2..=u8::MAX).map(|n| IpAddr::from([10, 9, 0, n]));
+        all.find(|a| !taken.contains(a))
+            .unwrap_or(IpAddr::from([10, 9, 0, 1]))
+    }
 }
 
 impl SimContainer {
@@ -109,6 +144,12 @@ pub struct World {
     pub sandboxes: BTreeSet<Uid>,
     /// Incarnations on the host's network.
     pub on_host_network: BTreeSet<Uid>,
+    /// The networks that sandboxes have joined, with everything that they hold.
+    pub joined: BTreeMap<Uid, Joined>,
+    /// How often each incarnation's sandbox was made.
+    pub made: BTreeMap<Uid, u32>,
+    /// What errands come to, by the first word of their command; others are done well.
+    pub scripts: BTreeMap<String, Script>,
     /// Snapshots that are there.
     pub snapshots: BTreeSet<String>,
     /// Incarnations with directories.

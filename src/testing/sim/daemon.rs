@@ -3,6 +3,8 @@
 //! Everything that the real one spawns is a task here; which of those that can go on does so is
 //! drawn. Dropping the daemon drops every task where it stands: that is its death.
 
+mod errands;
+
 use std::{future::Future, sync::Arc, task};
 
 use tokio::sync::{mpsc, watch};
@@ -28,6 +30,7 @@ use crate::{
         line::{DegradedMode, Event},
     },
     plan::Action,
+    probes::{Bell, ErrandRounds},
     reconciler::{self, Context, Rounds, Wake, Waker, work},
 };
 
@@ -47,6 +50,8 @@ pub(super) struct Daemon {
     book: SimBook,
     intake: Arc<Intake<SimBook>>,
     rounds: Rounds<SimNode, SimBook>,
+    errands: ErrandRounds<SimBook>,
+    bell: Bell,
     wakes: mpsc::UnboundedReceiver<Wake>,
     outboxes: Arc<Outboxes<SimBook>>,
     tasks: Vec<Task>,
@@ -119,6 +124,7 @@ impl Daemon {
         let intake = Arc::new(Intake::new(book.clone(), transports, draw));
         let within = Arc::clone(&intake);
         let mut context = Context::new(Arc::new(node.clone()), book.clone(), within, 4);
+        let bell = context.bell();
         context.witness = Some(Box::new(witness(ground)));
         let mut rounds = Rounds::new(context);
         rounds.on_resync();
@@ -130,9 +136,11 @@ impl Daemon {
             arrivals,
             ground: ground.clone(),
             node,
-            book,
             intake,
             rounds,
+            errands: ErrandRounds::new(book.clone()),
+            bell,
+            book,
             wakes,
             tasks: Vec::new(),
             hold_until: Some(up + HOLD_MS.0),
@@ -258,6 +266,7 @@ impl Daemon {
             self.resync_at = up + RESYNC_MS;
             self.rounds.on_resync();
         }
+        self.feed_errands(up);
         while let Some(job) = self.rounds.next_job() {
             let context = Arc::clone(self.rounds.context());
             self.spawn(
@@ -307,6 +316,11 @@ impl Daemon {
             Outcome::Worked(ended) => {
                 self.rounds.on_end(ended);
             }
+            Outcome::Errand(id, told) => {
+                if let Some(uid) = self.errands.on_end(&id, told) {
+                    self.rounds.on_wake(Wake::Look(uid));
+                }
+            }
             Outcome::Wake(wakes) => {
                 for wake in wakes {
                     self.rounds.on_wake(wake);
@@ -335,17 +349,15 @@ impl Daemon {
     pub(super) fn next_due(&self, with_resync: bool) -> Option<u64> {
         let timers = self.ground.state().timers.iter().map(|(due, _)| *due).min();
         let resync = with_resync.then_some(self.resync_at);
-        let all = [timers, self.hold_until, self.rounds.next_due(), resync];
+        let errands = self.errands.next_due();
+        let all = [
+            timers,
+            self.hold_until,
+            self.rounds.next_due(),
+            errands,
+            resync,
+        ];
         all.into_iter().flatten().min()
-    }
-
-    /// Is nothing under way, nothing waiting to be sent, and nothing due by itself?
-    pub(super) fn is_idle(&self) -> bool {
-        let told = self
-            .book
-            .read(|f| f.outboxes.values().all(|o| o.entries.is_empty()));
-        let working = self.tasks.iter().any(|task| !task.of_link);
-        told && !working && self.hold_until.is_none() && self.rounds.next_due().is_none()
     }
 
     /// Everything is looked at.

@@ -6,12 +6,13 @@ use super::{
     Sim, Told,
     node::containers,
     scheduler::Loss,
+    shape::Shape,
     trap::{Death, Point, Side},
 };
 use crate::{
     model::{ids::ContainerId, ids::Source, instruction::Instruction, observed::Status},
     node::FailureKind,
-    testing::fake_node::{Fault, Verb},
+    testing::fake_node::{Fault, Script, Verb},
 };
 
 /// Something that happens.
@@ -29,6 +30,24 @@ pub enum Happening {
         containers: usize,
         /// Makes definitions differ, and images.
         tag: u32,
+    },
+    /// A create of a pod that has more to it than containers.
+    Pod {
+        /// Which instance.
+        id: u8,
+        /// Of [`POLICIES`].
+        policy: usize,
+        /// What it has.
+        shape: Shape,
+        /// Makes definitions differ.
+        tag: u32,
+    },
+    /// What errands whose command begins with this word come to from now on.
+    Script(&'static str, Option<Script>),
+    /// Somebody removes the namespaces of an instance.
+    LoseSandbox {
+        /// Of which container's.
+        which: usize,
     },
     /// A create that can't be read.
     Garbage {
@@ -150,6 +169,15 @@ impl Sim {
     /// Lets something happen, and nothing follow yet.
     fn begin(&mut self, happening: &Happening) {
         match *happening {
+            Happening::Pod {
+                id,
+                policy,
+                shape,
+                tag,
+            } => {
+                let text = super::shape::definition(id, POLICIES[policy % 3], shape, tag);
+                self.want(id, false, Some(text));
+            }
             Happening::Create {
                 id,
                 local,
@@ -212,6 +240,18 @@ impl Sim {
                     world
                         .missing_images
                         .extend((0..4).map(|n| format!("image-{n}")));
+                }
+            }
+            Happening::Script(word, script) => {
+                let scripts = &mut self.fake.world().scripts;
+                match script {
+                    Some(script) => scripts.insert(word.to_owned(), script),
+                    None => scripts.remove(word),
+                };
+            }
+            Happening::LoseSandbox { which } => {
+                if let Some(id) = self.pick(which, None) {
+                    self.fake.lose_sandbox(&id.uid);
                 }
             }
             Happening::Stubborn(stubborn) => self.fake.world().stubborn = stubborn,

@@ -4,8 +4,11 @@
 //! daemon writes and does. Must never happen here: asking the code under test whether it is
 //! right; what is expected is worked out anew from lines and truth.
 
+mod kin;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::kin::{Kin, Work, hook_done, kin, shared};
 use super::{ground::State, node::Removals};
 use crate::{
     model::{
@@ -13,7 +16,7 @@ use crate::{
         ids::{ContainerId, Generation, Seq, Uid},
         line::{DegradedMode, Event, Exit, Line},
         observed::Status,
-        spec::RestartPolicy,
+        spec::{RestartPolicy, Role},
         state::Reason,
     },
     testing::fake_node::{SimContainer, World},
@@ -38,10 +41,12 @@ pub(super) struct Judge {
     pub(super) removals: Removals,
     ends: BTreeMap<ContainerId, i32>,
     created: BTreeSet<ContainerId>,
-    of: BTreeMap<ContainerId, (Generation, RestartPolicy)>,
+    of: BTreeMap<ContainerId, Kin>,
     instances: BTreeMap<Uid, String>,
     /// Work whose success reached the disk.
-    done: BTreeMap<(Uid, u16, Generation), ContainerId>,
+    done: BTreeMap<Work, ContainerId>,
+    /// Sandboxes in which a main container was started.
+    entered: BTreeSet<(Uid, Generation, u32)>,
     receipts: Vec<Receipt>,
 }
 
@@ -124,7 +129,7 @@ fn ends<'a>(sim: &'a State, id: &ContainerId, generation: Generation) -> Vec<&'a
     let ours = |l: &&Line| {
         ENDS.contains(&l.event.kind())
             && container_of(&l.event).is_some_and(|c| {
-                let of = sim.judge.of.get(c).map(|(generation, _)| *generation);
+                let of = sim.judge.of.get(c).map(|kin| kin.generation);
                 (&c.uid, c.n) == (&id.uid, id.n) && of == Some(generation)
             })
     };
@@ -137,6 +142,12 @@ fn intended(sim: &State, id: &ContainerId) -> Option<String> {
     }
     let generation = sim.disk.fold.instances.get(&id.uid)?.generation;
     let end = *ends(sim, id, generation).last()?;
+    // An init container runs once more in a sandbox that was made anew.
+    let now = kin(sim.disk.fold.instances.get(&id.uid)?, id.n)?;
+    let then = container_of(&end.event).and_then(|c| sim.judge.of.get(c))?;
+    if now.role == Role::Init && then.sandbox < now.sandbox {
+        return None;
+    }
     let up = match &end.event {
         Event::Exited { next_up: None, .. } => {
             return Some(format!(
@@ -187,12 +198,13 @@ fn backed_off(
         Reason::NodeDrained,
         Reason::NodeRebooted,
         Reason::RuntimeStateLost,
+        Reason::SandboxError,
     ];
     if exit.reason.is_some_and(|r| anew.contains(&r)) {
         return None;
     }
-    let (generation, _) = sim.judge.of.get(id)?;
-    let level = ends(sim, id, *generation)
+    let generation = sim.judge.of.get(id)?.generation;
+    let level = ends(sim, id, generation)
         .iter()
         .fold(0, |level, l| match &l.event {
             Event::Exited { backoff, .. } => *backoff,
@@ -231,9 +243,9 @@ pub(super) fn line_folded(sim: &mut State, seq: Seq) {
                 .insert(uid.clone(), instance.to_string());
         }
         Event::AttemptIntended { uid, intent } => {
-            if let Some(record) = sim.disk.fold.instances.get(uid) {
-                let of = (record.generation, record.restart_policy());
-                sim.judge.of.insert(intent.container.clone(), of);
+            let record = sim.disk.fold.instances.get(uid);
+            if let Some(kin) = record.and_then(|r| kin(r, intent.container.n)) {
+                sim.judge.of.insert(intent.container.clone(), kin);
             }
         }
         // Ended by riklet or by the node: that is no success.
@@ -292,15 +304,15 @@ pub(super) fn world(sim: &mut State, world: &World) {
         };
         if judge.ends.insert(id.clone(), code).is_none() {
             judge.told_at.insert(id.clone(), now);
-            if let Some((generation, policy)) = judge.of.get(id)
+            if let Some(kin) = judge.of.get(id)
                 && code == 0
-                && *policy != RestartPolicy::Always
+                && kin.policy != RestartPolicy::Always
             {
-                let work = (id.uid.clone(), id.n, *generation);
-                judge.done.insert(work, id.clone());
+                judge.done.insert(kin.work(id, id.n), id.clone());
             }
         }
     }
+    faults.extend(shared(world));
     faults.into_iter().for_each(|fault| sim.broken(fault));
 }
 
@@ -329,13 +341,24 @@ pub(super) fn create(sim: &mut State, id: &ContainerId) {
 
 /// A created container's process is about to begin.
 pub(super) fn start(sim: &mut State, id: &ContainerId) {
-    let Some((generation, _)) = sim.judge.of.get(id) else {
+    let Some(kin) = sim.judge.of.get(id).cloned() else {
         return sim.broken(format!("{id} is started, and nobody intended it"));
     };
-    let work = (id.uid.clone(), id.n, *generation);
-    if let Some(done) = sim.judge.done.get(&work) {
+    if let Some(done) = sim.judge.done.get(&kin.work(id, id.n)) {
         let fault = format!("{id} runs completed work again: {done} ended with 0");
         sim.broken(fault);
+    }
+    let sandbox = (id.uid.clone(), kin.generation, kin.sandbox);
+    if !sim.judge.entered.contains(&sandbox) {
+        let mut before = kin.after.iter();
+        if let Some(n) = before.find(|n| !sim.judge.done.contains_key(&kin.work(id, **n))) {
+            sim.broken(format!(
+                "{id} starts before init container {n} has completed"
+            ));
+        }
+    }
+    if kin.role == Role::Main {
+        sim.judge.entered.insert(sandbox);
     }
 }
 
@@ -349,6 +372,12 @@ pub(super) fn signal(sim: &mut State, id: &ContainerId, signal: i32) {
     };
     let grace = deadline_up.saturating_sub(line.moment.up);
     let had = sim.clocks.truth - written_at(sim, line);
+    let hooked = sim.judge.of.get(id).is_some_and(|kin| kin.pre_stop);
+    let due = grace - (grace / 2).min(2_000);
+    if signal == 15 && hooked && had < due && !hook_done(&sim.disk.lines, id) {
+        let fault = format!("{id} gets SIGTERM after {had} ms, and its preStop isn't done");
+        return sim.broken(fault);
+    }
     if signal == 9 && had < grace {
         sim.broken(format!("{id} had {had} ms of {grace} before SIGKILL"));
     }

@@ -22,7 +22,7 @@ use crate::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
         Sandbox, SandboxRequest,
     },
-    testing::fake_node::{FakeNode, SimContainer, Verb},
+    testing::fake_node::{FakeNode, Script, SimContainer, Verb},
 };
 
 /// How long a change of a directory may take to be on disk, in ms (ext4 commits every 5 s).
@@ -134,6 +134,15 @@ impl SimNode {
         }
     }
 
+    fn hangs(&self, errand: &Errand) -> bool {
+        let Errand::Exec { command } = errand else {
+            return false;
+        };
+        let world = self.fake.world();
+        let script = command.first().and_then(|word| world.scripts.get(word));
+        script == Some(&Script::Hangs)
+    }
+
     fn about_to_remove(&self, id: &ContainerId) {
         let gone = self.fake.world().containers.get(id).cloned();
         if let Some(c) = gone {
@@ -164,7 +173,14 @@ impl Node for SimNode {
         errand: &Errand,
         limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
-        let work = self.fake.errand(id, address, errand, limit);
+        let work = async {
+            let end = self.fake.errand(id, address, errand, limit).await;
+            if self.hangs(errand) {
+                let until = self.ground.state().clocks.up + limit.as_millis() as u64;
+                self.ground.until(until).await;
+            }
+            end
+        };
         self.verb(Verb::Errand, |_| (), work).await
     }
 

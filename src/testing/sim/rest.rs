@@ -13,7 +13,7 @@ use crate::{
         ids::{InstanceId, Source, Uid},
         line::Event,
         observed::Status,
-        spec::RestartPolicy,
+        spec::{RestartPolicy, Role},
         state::{Reason, State},
     },
     reconciler::plan_of,
@@ -60,6 +60,7 @@ impl Sim {
             world.missing_images.clear();
             world.stubborn = false;
             world.slow_monitors = false;
+            world.scripts.clear();
             for c in world.containers.values_mut() {
                 c.obeys = true;
                 if c.status == Status::Paused {
@@ -86,6 +87,7 @@ impl Sim {
         let until = self.ground.state().clocks.truth + MAX_REST_MS;
         for _ in 0..MAX_WAITS {
             self.settle();
+            self.end_inits();
             let Some(daemon) = &mut self.daemon else {
                 return false;
             };
@@ -111,6 +113,24 @@ impl Sim {
             .state()
             .broken(format!("it never comes to rest (next due: {due:?})"));
         false
+    }
+
+    /// Init containers come to their end.
+    fn end_inits(&mut self) {
+        let running = super::node::containers(&self.fake, Some(Status::Running));
+        for id in running {
+            let is_init = {
+                let state = self.ground.state();
+                let record = state.disk.fold.instances.get(&id.uid);
+                let attempt = record.and_then(|r| r.container(id.n));
+                attempt.is_some_and(|c| c.role == Role::Init && c.attempt == id.attempt)
+            };
+            if is_init {
+                self.fake.exit(&id, 0);
+                super::judge::world(&mut self.ground.state(), &self.fake.world());
+                self.settle();
+            }
+        }
     }
 
     fn look_over(&mut self) {
@@ -172,6 +192,7 @@ fn leftovers(state: &Shared, world: &World) -> Vec<String> {
         .sandboxes
         .iter()
         .chain(&world.directories)
+        .chain(world.joined.keys())
         .chain(&world.on_host_network);
     for uid in places.collect::<BTreeSet<_>>() {
         if !instances.contains_key(uid) {

@@ -1,5 +1,7 @@
 //! Short stories that together pass every point, to die at each of them in turn.
 
+mod pods;
+
 use super::{Death, Happening, Outcome, Point, Side, Sim, scheduler::Loss};
 use crate::{
     node::FailureKind,
@@ -349,7 +351,7 @@ const OF_THE_NODE: &[(&str, &[Happening])] = &[
 /// Every scenario.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all = OF_INSTANCES.iter().chain(OF_THE_NODE);
+    let all = OF_INSTANCES.iter().chain(OF_THE_NODE).chain(pods::OF_PODS);
     all.map(|(name, happenings)| Scenario { name, happenings })
         .collect()
 }

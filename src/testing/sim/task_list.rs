@@ -10,11 +10,16 @@ use std::{
     task::{Context, Poll, Wake as Waking, Waker},
 };
 
-use crate::reconciler::{Ended, Wake};
+use crate::{
+    plan::errands::ErrandId,
+    probes::Told,
+    reconciler::{Ended, Wake},
+};
 
 /// What a task ended with.
 pub(super) enum Outcome {
     Worked(Ended),
+    Errand(ErrandId, Told),
     Wake(Vec<Wake>),
     Nothing,
 }

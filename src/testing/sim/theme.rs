@@ -1,6 +1,6 @@
 //! Walks with a theme: one scenario of the field, at times that chance draws.
 
-use super::{Happening, Outcome, Sim, dice::Dice, trap::Death};
+use super::{Happening, Outcome, Sim, dice::Dice, shape::Shape, trap::Death};
 
 const ALWAYS: usize = 0;
 const ON_FAILURE: usize = 1;
@@ -50,6 +50,35 @@ pub fn completed_work(seed: u64) -> Outcome {
         happen(&mut sim, &Happening::Exit { which: 0, code: 0 });
     }
     for _ in 0..20 {
+        happen(&mut sim, &Happening::Die(death(&mut dice)));
+        let ms = dice.within(0, 20_000);
+        happen(&mut sim, &Happening::Pass { ms });
+    }
+    sim.conclude()
+}
+
+/// Pods with init containers and sidecars complete in part or whole; then the daemon dies twenty
+/// times, and what is left of them goes on in between.
+#[must_use]
+pub fn completed_pods(seed: u64) -> Outcome {
+    let mut dice = Dice::new(seed);
+    let mut sim = Sim::new(dice.draw(), false);
+    for (id, policy) in [(0, NEVER), (1, ON_FAILURE), (2, ALWAYS)] {
+        let pod = Happening::Pod {
+            id,
+            policy,
+            shape: dice.pick(&[Shape::Job, Shape::Inits]).unwrap_or(Shape::Job),
+            tag: 0,
+        };
+        happen(&mut sim, &pod);
+    }
+    sim.set_traps((0..6).map(|_| (dice.draw() % 60, death(&mut dice))));
+    for _ in 0..20 {
+        for _ in 0..dice.below(3) {
+            let which = dice.below(8);
+            let code = i32::from(dice.one_in(4));
+            happen(&mut sim, &Happening::Exit { which, code });
+        }
         happen(&mut sim, &Happening::Die(death(&mut dice)));
         let ms = dice.within(0, 20_000);
         happen(&mut sim, &Happening::Pass { ms });

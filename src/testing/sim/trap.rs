@@ -114,7 +114,7 @@ pub(super) fn place_of_action(action: &Action) -> usize {
 /// Every kind of line that the daemon itself writes. `segment_header` and `segment_sealed` are
 /// the writer's own: deaths there are those of the ledger on a disk (`ledger::tests::power`, and
 /// `tests/power.rs` on a real one).
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 30] = [
     "boot",
     "daemon_started",
     "daemon_stopped",
@@ -140,6 +140,11 @@ pub const KINDS: [&str; 25] = [
     "acknowledged",
     "degraded_entered",
     "degraded_left",
+    "sandbox_intended",
+    "sandbox_ready",
+    "sandbox_failed",
+    "probed",
+    "hook_done",
 ];
 
 /// A kind's place in [`KINDS`]; none for the writer's own. A new kind doesn't compile until it
@@ -151,11 +156,6 @@ pub(super) fn place_of_kind(event: &Event) -> Option<usize> {
         // Of damage and of what is unclaimed, which no crash leads to: tests/damage.rs, and
         // reconciler::tests for deaths while something is disowned.
         Event::Doubted { .. } | Event::Settled { .. } | Event::Disowned { .. } => return None,
-        Event::SandboxIntended { .. }
-        | Event::SandboxReady { .. }
-        | Event::SandboxFailed { .. }
-        | Event::Probed { .. }
-        | Event::HookDone { .. } => return None,
         Event::Boot {} => 0,
         Event::DaemonStarted { .. } => 1,
         Event::DaemonStopped {} => 2,
@@ -181,6 +181,11 @@ pub(super) fn place_of_kind(event: &Event) -> Option<usize> {
         Event::Acknowledged { .. } => 22,
         Event::DegradedEntered { .. } => 23,
         Event::DegradedLeft { .. } => 24,
+        Event::SandboxIntended { .. } => 25,
+        Event::SandboxReady { .. } => 26,
+        Event::SandboxFailed { .. } => 27,
+        Event::Probed { .. } => 28,
+        Event::HookDone { .. } => 29,
     })
 }
 

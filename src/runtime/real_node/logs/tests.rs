@@ -15,8 +15,11 @@ fn the_log_of_a_removed_attempt_stays_until_the_next_one_is_removed() {
     for made in [id(0, 1), id(0, 9), id(0, 10), id(0, 11), id(1, 1)] {
         fs::write(layout.log_file(&made), "").unwrap();
     }
-    let foreign = layout.logs(&id(0, 1).uid).join("0-1.log.20261122");
-    fs::write(&foreign, "").unwrap();
+    let foreign = layout.logs(&id(0, 1).uid).join("0-1.log.old");
+    let rotated = |attempt| layout.rotated_log(&id(0, attempt), 20_261_122);
+    for path in [&foreign, &rotated(9), &rotated(10)] {
+        fs::write(path, "").unwrap();
+    }
     remove_earlier(&layout, &id(0, 10)).unwrap();
     let there = |n, attempt| layout.log_file(&id(n, attempt)).exists();
     assert_eq!(
@@ -29,5 +32,6 @@ fn the_log_of_a_removed_attempt_stays_until_the_next_one_is_removed() {
         ],
         [false, false, true, true, true]
     );
+    assert_eq!([rotated(9).exists(), rotated(10).exists()], [false, true]);
     assert!(foreign.exists(), "not a log of an attempt");
 }

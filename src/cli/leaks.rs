@@ -1,0 +1,207 @@
+//! `riklet leaks`: what is on the node and shouldn't be, with the daemon alive or dead.
+//!
+//! Everything on the node is written down before it is made, and is gone before its end is
+//! written down. So what the journal doesn't imply is a leak: by the fold before the look, which
+//! knows what was removed meanwhile, and by the one after it, which knows what was made.
+
+mod look;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde::Serialize;
+
+use self::look::{Ground, Of, Thing};
+use super::{
+    CliError,
+    node::NodeFlags,
+    output::{OutputFlags, counted, table},
+    records,
+};
+use crate::{
+    ledger::lock,
+    model::{
+        fold::Fold,
+        ids::{ContainerId, NodeUid, Uid},
+        phase::Phase,
+    },
+};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Looks at files, cgroups, mounts, namespaces and processes, and changes nothing. \
+Exits with 0 if there
+is no leak, with 1 if there is one. What another node or program made is never named.
+
+Examples:
+  riklet leaks
+  riklet leaks -o json | jq -r '.leaks[].what'"
+)]
+pub(super) struct Args {
+    /// The node's run directory [env: RIKLET_RUN_DIR]
+    #[arg(long, value_name = "DIR", help_heading = "Node")]
+    run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFlags,
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct View {
+    leaks: Vec<Leak>,
+}
+
+/// One thing that shouldn't be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Leak {
+    /// `runtime`, `monitor`, `bundle`, `cgroup`, `mount`, `netns`, `process` …
+    kind: &'static str,
+    /// Its path or name.
+    what: String,
+    /// Why it shouldn't be there.
+    why: String,
+    /// What ends it.
+    mend: String,
+}
+
+pub(super) fn execute(args: &Args) -> Result<(), CliError> {
+    let config = args.node.config();
+    let before = records::load(&config.state_dir)?;
+    let Some(identity) = before.identity else {
+        return Err(CliError::says("the journal doesn't say whose it is"));
+    };
+    let ground = Ground {
+        state: absolute(&config.state_dir)?,
+        run: absolute(&run_dir(args, &config, &identity.node))?,
+        node: identity.node,
+        uids: uids(&config.state_dir)?,
+    };
+    let seen = look::all(&ground).map_err(|e| CliError::failed(&e))?;
+    let after = records::load(&config.state_dir)?.fold;
+    let folds = [Implied::of(&before.fold), Implied::of(&after)];
+    let candidates = seen.into_iter().filter_map(|thing| {
+        let whys: Option<Vec<String>> = folds.iter().map(|fold| fold.why_not(&thing)).collect();
+        Some((thing, whys?.pop()?))
+    });
+    // What is just being ended isn't there any more at a second look.
+    let again = look::all(&ground).map_err(|e| CliError::failed(&e))?;
+    let again: BTreeSet<&str> = again.iter().map(|thing| thing.what.as_str()).collect();
+    let leaks = candidates
+        .filter(|(thing, _)| again.contains(thing.what.as_str()))
+        .map(|(thing, why)| Leak {
+            mend: mend(&thing),
+            kind: thing.kind,
+            what: thing.what,
+            why,
+        });
+    let view = View {
+        leaks: leaks.collect(),
+    };
+    args.output.print(&view, |view, _| text(view))?;
+    if view.leaks.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::told())
+    }
+}
+
+fn absolute(dir: &std::path::Path) -> Result<PathBuf, CliError> {
+    // As the daemon has it in mounts and command lines.
+    std::path::absolute(dir)
+        .map_err(|e| CliError::says(format!("cannot make {} absolute: {e}", dir.display())))
+}
+
+/// The flag's, else the settings'; if that is another node's, the one that the socket lies in.
+fn run_dir(args: &Args, config: &crate::config::Config, node: &NodeUid) -> PathBuf {
+    if let Some(dir) = &args.run_dir {
+        return dir.clone();
+    }
+    let beside = config.socket.parent().map(PathBuf::from);
+    let ours = |dir: &PathBuf| lock::owner(dir).as_ref() == Some(node);
+    let beside = beside.filter(|dir| !ours(&config.run_dir) && ours(dir));
+    beside.unwrap_or_else(|| config.run_dir.clone())
+}
+
+/// Every incarnation that the journal still tells of.
+fn uids(state_dir: &std::path::Path) -> Result<BTreeSet<Uid>, CliError> {
+    let mut uids = BTreeSet::new();
+    for line in records::lines(state_dir, 1)? {
+        uids.extend(line?.event.uid().cloned());
+    }
+    Ok(uids)
+}
+
+/// What a fold says is there.
+struct Implied {
+    uids: BTreeSet<Uid>,
+    attempts: BTreeSet<ContainerId>,
+    /// Of which logs are kept.
+    logged: BTreeSet<Uid>,
+}
+
+impl Implied {
+    fn of(fold: &Fold) -> Self {
+        let uids: BTreeSet<Uid> = fold.instances.keys().cloned().collect();
+        let attempted = fold.instances.values().flat_map(|record| {
+            let there = |phase| !matches!(phase, Phase::Waiting | Phase::Done);
+            let there = record.attempted().filter(move |(_, c)| there(c.phase));
+            there.filter_map(|(n, _)| record.current(n))
+        });
+        let gone = fold
+            .tombstones
+            .values()
+            .map(|tombstone| tombstone.uid.clone());
+        Self {
+            attempts: attempted.collect(),
+            logged: uids.iter().cloned().chain(gone).collect(),
+            uids,
+        }
+    }
+
+    /// Why a thing shouldn't be there; none if it should.
+    fn why_not(&self, thing: &Thing) -> Option<String> {
+        let unknown =
+            |uid: &Uid| format!("the journal has no instance with the uid {uid} any more");
+        match &thing.of {
+            Of::Incarnation(uid) => (!self.uids.contains(uid)).then(|| unknown(uid)),
+            Of::Logs(uid) => (!self.logged.contains(uid)).then(|| unknown(uid)),
+            Of::Attempt(id) if !self.uids.contains(&id.uid) => Some(unknown(&id.uid)),
+            Of::Attempt(id) => (!self.attempts.contains(id))
+                .then(|| format!("by the journal nothing is left of the attempt {id}")),
+            Of::Nobody(why) => Some((*why).to_owned()),
+        }
+    }
+}
+
+fn mend(thing: &Thing) -> String {
+    match &thing.of {
+        Of::Incarnation(uid) if thing.kind != "netns" && thing.kind != "address" => {
+            format!("restart riklet, then `riklet delete {uid}` if it shows as unclaimed")
+        }
+        Of::Attempt(id) => format!(
+            "restart riklet: a start removes it, or shows {} as unclaimed",
+            id.uid
+        ),
+        Of::Logs(_) => "none needed: it goes within minutes while riklet runs".to_owned(),
+        Of::Incarnation(uid) if thing.kind == "netns" => format!("ip netns delete rk-{uid}"),
+        Of::Incarnation(_) => "remove the file: no container has the address".to_owned(),
+        Of::Nobody(_) => "see what it is, and remove it by hand".to_owned(),
+    }
+}
+
+fn text(view: &View) -> String {
+    if view.leaks.is_empty() {
+        return "no leaks".to_owned();
+    }
+    let rows = view.leaks.iter().map(|leak| {
+        [
+            leak.kind.to_owned(),
+            leak.what.clone(),
+            leak.why.clone(),
+            leak.mend.clone(),
+        ]
+    });
+    let count = counted(view.leaks.len(), "leak");
+    format!("{count}:\n{}", table(["KIND", "WHAT", "WHY", "MEND"], rows))
+}

@@ -1,0 +1,177 @@
+//! What a node has room for: images on its disk, and instances. A real daemon, a real registry.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends there"
+)]
+
+mod support {
+    pub mod daemon;
+    pub mod image;
+    pub mod leaks;
+    pub mod registry;
+}
+
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+use support::{
+    daemon::{Daemon, Said},
+    image::Image,
+    registry::{Registry, StallingRegistry, Trickle},
+};
+
+fn apply(daemon: &Daemon, name: &str, definition: &Value) -> Said {
+    let file = daemon.dir().join(format!("{name}.json"));
+    std::fs::write(&file, definition.to_string()).unwrap();
+    daemon.cli(&["apply", "-f", file.to_str().unwrap()])
+}
+
+fn until_state(daemon: &Daemon, id: &str, state: &str) {
+    daemon.wait(&format!("{id} to be {state}"), |d| {
+        (d.row(id)?["state"] == state).then_some(())
+    });
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+/// A server on the node's own network.
+fn server(daemon: &Daemon, name: &str, port: u16) -> Value {
+    let script = format!("trap 'exit 0' TERM; httpd -f -p 127.0.0.1:{port} & wait");
+    let mut definition = daemon.definition(name, &script);
+    definition["spec"]["hostNetwork"] = json!(true);
+    definition["spec"]["containers"][0]["ports"] = json!({ "port": port, "target_port": port });
+    definition
+}
+
+#[test]
+fn s33_two_want_one_host_port_and_after_a_crash_a_freed_port_is_free() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let port = free_port();
+    assert_eq!(apply(&daemon, "one", &server(&daemon, "one", port)).code, 0);
+    until_state(&daemon, "one@cli", "Running");
+    daemon.wait("its port", |_| TcpStream::connect(("127.0.0.1", port)).ok());
+
+    let refused = |daemon: &Daemon| {
+        let said = apply(daemon, "two", &server(daemon, "two", port));
+        assert_eq!(said.code, 1, "{said:?}");
+        let wanted =
+            format!("PortConflict: spec.containers[0].ports[0]: the node's port {port}/TCP");
+        assert!(said.err.contains(&wanted), "{said:?}");
+        assert!(said.err.contains("is taken by one@cli"), "{said:?}");
+    };
+    refused(&daemon);
+    let row = daemon.row("two@cli").unwrap();
+    assert_eq!(
+        (&row["state"], &row["reason"]),
+        (&json!("Failed"), &json!("PortConflict"))
+    );
+    // Whoever held it before a crash holds it after.
+    daemon.kill9();
+    daemon.start();
+    refused(&daemon);
+    assert_eq!(daemon.cli(&["delete", "one"]).code, 0);
+    daemon.kill9();
+    daemon.start();
+    daemon.wait("one to be gone", |d| {
+        d.row("one@cli").is_none().then_some(())
+    });
+    assert_eq!(apply(&daemon, "two", &server(&daemon, "two", port)).code, 0);
+    until_state(&daemon, "two@cli", "Running");
+    daemon.wait("the other's port", |_| {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    assert_eq!(daemon.cli(&["delete", "two"]).code, 0);
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
+    let registry = Registry::start();
+    let image = registry.image("app:1");
+    let mut daemon = Daemon::prepare().env("RIKLET_IMAGES__GC_MIN_AGE", "1h");
+    let digest = Image::marked("a").push(&daemon.dir().join("made"), &image);
+    daemon.start();
+    let pulled = daemon.cli(&["images", "pull", &image]);
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    assert!(pulled.out.contains(&digest), "{pulled:?}");
+    assert!(
+        !pulled.err.contains('\u{1b}'),
+        "a bar is for terminals: {pulled:?}"
+    );
+    let missing = daemon.cli(&["images", "pull", &registry.image("nope:1")]);
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(
+        missing.err.contains("check its name and tag"),
+        "{missing:?}"
+    );
+    assert_eq!(daemon.cli(&["images", "pull", "NOT an image"]).code, 1);
+
+    let web = daemon.definition("web", "sleep 1000000");
+    assert_eq!(apply(&daemon, "web", &web).code, 0);
+    until_state(&daemon, "web@cli", "Running");
+    let rows = |daemon: &Daemon| daemon.cli(&["images", "ls", "-o", "json"]).json();
+    let of = |rows: &Value, name: &str| {
+        let all = rows.as_array().unwrap().iter();
+        let named = |row: &&Value| row["names"].as_array().unwrap().contains(&json!(name));
+        all.filter(named).cloned().next().unwrap()
+    };
+    let both = rows(&daemon);
+    assert_eq!(of(&both, &image)["used_by"], json!([]));
+    assert_eq!(of(&both, &image)["digest"], json!(digest));
+    assert_eq!(of(&both, &daemon.image())["used_by"], json!(["web@cli"]));
+    assert!(of(&both, &image)["bytes"].as_u64().unwrap() > 500_000);
+    let table = daemon.cli(&["images", "ls"]).out;
+    assert!(
+        table.starts_with("IMAGE") && table.contains("USED BY"),
+        "{table}"
+    );
+    assert!(daemon.cli(&["status"]).out.contains("Images"), "status");
+    assert!(daemon.cli(&["doctor"]).out.contains("images"), "doctor");
+
+    // What was used a moment ago stays, unless it is said otherwise; what is in use always does.
+    assert_eq!(daemon.cli(&["images", "prune"]).code, 0);
+    assert_eq!(rows(&daemon).as_array().unwrap().len(), 2);
+    daemon.wait("the unused image to go", |d| {
+        let pruned = d.cli(&["images", "prune", "--all", "-o", "json"]).json();
+        (pruned["snapshots"].as_array()?.len() == 1).then_some(())
+    });
+    let one = rows(&daemon);
+    assert_eq!(one.as_array().unwrap().len(), 1);
+    daemon.kill9();
+    let dead = daemon.cli(&["images", "ls", "-o", "json"]);
+    assert_eq!(dead.json(), one);
+    assert!(dead.err.contains("no daemon answers"), "{dead:?}");
+    assert_eq!(daemon.cli(&["images", "prune"]).code, 4);
+    daemon.start();
+    until_state(&daemon, "web@cli", "Running");
+    assert_eq!(daemon.cli(&["delete", "web"]).code, 0);
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn describe_says_how_far_a_pull_is() {
+    let mut daemon = Daemon::prepare();
+    let layout = daemon.dir().join("stalls");
+    Image::marked("slow").write(&layout);
+    let pace = std::time::Duration::from_millis(20);
+    let registry = StallingRegistry::start(&layout, Trickle::Layers, 100_000, pace);
+    daemon.start();
+    let mut slow = daemon.definition("slow", "true");
+    slow["spec"]["containers"][0]["image"] = json!(registry.image("slow:1"));
+    assert_eq!(apply(&daemon, "slow", &slow).code, 0);
+    daemon.wait("bytes of the pull", |d| {
+        let view = d.cli(&["describe", "slow", "-o", "json"]).json();
+        let pull = &view["containers"][0]["pull"];
+        (pull["bytes"].as_u64()? > 0 && pull["layers"] == 2).then_some(())
+    });
+    let said = daemon.cli(&["describe", "slow"]).out;
+    assert!(said.contains("fetching, "), "{said}");
+    assert_eq!(daemon.cli(&["delete", "slow"]).code, 0);
+    daemon.until_nothing_is_left();
+}
