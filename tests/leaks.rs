@@ -1,6 +1,6 @@
 //! `riklet leaks`: names what is there and shouldn't be, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support {
     pub mod daemon;
