@@ -13,6 +13,7 @@ mod images;
 mod inbox;
 pub(crate) mod outbox;
 mod room;
+mod rules;
 mod samples;
 pub(crate) mod tend;
 mod underway;
@@ -22,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -37,16 +38,15 @@ use crate::{
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
-    image::reference::{Transport, TransportPolicy},
-    intake::{Capacity, Intake, Rules},
+    image::Images,
+    intake::Intake,
     ledger::{Ledger, OpenError},
     manifests::Manifests,
-    metrics,
     model::{ids::Uid, line::Event},
     node::Node,
     probes::Prober,
     reconciler::{self, Context, Reconciler, Wake, Waker},
-    runtime::real_node::{ImageSource, LogLimits, RealNode, Rotation},
+    runtime::real_node::{LogLimits, RealNode, Rotation},
     session::{self, Link, Session},
     view::ManifestFault,
     wire::{Registration, Target, Tls},
@@ -132,7 +132,7 @@ impl Agent {
         say_what_is_not_there_yet(config);
         ground::record_start(&book, &ground.opening).map_err(AgentError::Record)?;
         let socket = api::bind(&config.socket)?;
-        let intake = Arc::new(Intake::new(book.clone(), rules(config), draw_uid));
+        let intake = Arc::new(Intake::new(book.clone(), rules::rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
         let bell = context.bell();
@@ -144,8 +144,7 @@ impl Agent {
         reconciler::look_first(&runtime).await;
 
         let stop = Stop::default();
-        let room = Room::new(ground.images.clone(), book.clone(), config);
-        let wounds = Arc::new(Wounds::of(&ground.opening));
+        let room = Room::start(ground.images.clone(), book.clone(), config, &stop.work);
         let inbox = Arc::new(Inbox::new(&book, &intake, &waker));
         let samples = NodeSamples::start(book.clone(), ground.cgroups.clone(), &stop.work);
         let arrivals = inbox.arrivals();
@@ -159,35 +158,20 @@ impl Agent {
             context: Arc::clone(&runtime),
             execs: ground.node.execs(),
             waker: waker.clone(),
-            inbox: Arc::clone(&inbox),
-            wounds: Arc::clone(&wounds),
+            inbox,
+            wounds: Arc::new(Wounds::of(&ground.opening)),
             link: link.clone(),
             scheduler: config.scheduler.clone().filter(|_| !config.standalone),
             node_name: config.node_name.clone(),
             since: book.now().at,
-            room: Arc::clone(&room),
+            room,
         });
-        tokio::spawn(room.keep(stop.work.clone()));
-        let (hold, work) = (config.restore.wait_for_scheduler, stop.work.clone());
-        tokio::spawn(hold::lift(link.clone(), arrivals, hold, waker.clone()));
+        let hold = config.restore.wait_for_scheduler;
+        tokio::spawn(hold::lift(link, arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
-        tokio::spawn(tend::tend(
-            book.clone(),
-            tend::Senses {
-                lacks_space: lacks_space(&desk.context),
-                network_missing: network_missing(&ground.node),
-            },
-            link,
-            inbox,
-            wounds,
-            waker.clone(),
-            work,
-        ));
+        start_tending(&desk, &ground.node, &stop);
         let rotation = rotation(config, &ground)?;
-        let look = waker.clone();
-        let tell = move |uid| look.wake(Wake::Look(uid));
-        let prober = Prober::new(Arc::clone(&ground.node), book.clone(), bell, tell);
-        tokio::spawn(prober.run(stop.work.clone()));
+        start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -228,6 +212,36 @@ impl Agent {
     }
 }
 
+/// Keeps an eye on ledger and link, until `stop`.
+fn start_tending(desk: &AgentDesk<RealNode<Images>>, node: &Arc<RealNode<Images>>, stop: &Stop) {
+    tokio::spawn(tend::tend(
+        desk.book.clone(),
+        tend::Senses {
+            lacks_space: lacks_space(&desk.context),
+            network_missing: network_missing(node),
+        },
+        desk.link.clone(),
+        Arc::clone(&desk.inbox),
+        Arc::clone(&desk.wounds),
+        desk.waker.clone(),
+        stop.work.clone(),
+    ));
+}
+
+/// Asks the probes of what runs, until `stop`.
+fn start_probes(
+    node: &Arc<RealNode<Images>>,
+    book: &Ledger,
+    bell: mpsc::UnboundedReceiver<Uid>,
+    waker: &Waker,
+    stop: &Stop,
+) {
+    let look = waker.clone();
+    let tell = move |uid| look.wake(Wake::Look(uid));
+    let prober = Prober::new(Arc::clone(node), book.clone(), bell, tell);
+    tokio::spawn(prober.run(stop.work.clone()));
+}
+
 /// Settings that are part of the contract and have nothing behind them yet must not be silent.
 fn say_what_is_not_there_yet(config: &Config) {
     if let Some(address) = config.http {
@@ -252,9 +266,7 @@ fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool 
 }
 
 /// Asks why instances have no network although they should.
-fn network_missing<I: ImageSource>(
-    node: &Arc<RealNode<I>>,
-) -> impl Fn() -> Option<String> + Clone + use<I> {
+fn network_missing(node: &Arc<RealNode<Images>>) -> impl Fn() -> Option<String> + Clone + use<> {
     let node = Arc::clone(node);
     move || node.network_missing()
 }
@@ -284,40 +296,6 @@ async fn ended(what: &str, task: JoinHandle<()>) {
 /// How many of the runtime's verbs run at once: 4 x cores (design section 6).
 fn operations() -> usize {
     4 * std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// Which transports a definition's images may name, by who brought it.
-fn transports(config: &Config) -> TransportPolicy {
-    let of = |names: &[String]| {
-        let named = |t: &Transport| names.iter().any(|name| name == t.name());
-        std::iter::once(Transport::Docker)
-            .chain(Transport::LOCAL)
-            .filter(named)
-            .collect()
-    };
-    TransportPolicy {
-        scheduler: of(&config.images.scheduler_transports),
-        local: of(&config.images.local_transports),
-    }
-}
-
-/// What instructions are judged by.
-fn rules(config: &Config) -> Rules {
-    let kept = [&config.state_dir, &config.run_dir];
-    // By every name that they have.
-    let own = kept
-        .into_iter()
-        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()]);
-    let capacity = metrics::capacity().map(|(cpu_milli, memory)| Capacity {
-        cpu_milli: cpu_milli.saturating_sub(config.admission.reserved_cpu_milli),
-        memory: memory.saturating_sub(config.admission.reserved_memory),
-    });
-    Rules {
-        transports: transports(config),
-        security: config.security.clone(),
-        capacity: capacity.unwrap_or_default(),
-        own_dirs: own.flatten().collect(),
-    }
 }
 
 /// A new incarnation's name. Where the kernel has no randomness nothing else works either.

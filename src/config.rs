@@ -348,7 +348,15 @@ fn make_absolute(config: &mut Config, faults: &mut Vec<String>) {
     let programs = programs
         .into_iter()
         .filter(|path| path.components().count() > 1);
-    for path in paths.into_iter().chain(programs) {
+    let images = &mut config.images;
+    let images = [
+        &mut images.policy,
+        &mut images.registries_conf,
+        &mut images.authfile,
+        &mut images.certs_dir,
+    ];
+    let images = images.into_iter().flatten();
+    for path in paths.into_iter().chain(programs).chain(images) {
         match std::path::absolute(&path) {
             Ok(whole) => *path = whole,
             Err(e) => faults.push(format!(

@@ -24,8 +24,8 @@ use riklet::{
     runtime::exec::Session,
     testing::builders::{container_id, uid, workload},
     view::{
-        self, DescribeView, Found, LinkState, LinkView, Live, PlanView, PsRow, RepairView, Secrets,
-        StatusView,
+        self, DescribeView, Found, ImageRow, LinkState, LinkView, Live, PlanView, Pruned, PsRow,
+        PullView, Pulling, RepairView, Secrets, StatusView,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -625,6 +625,22 @@ impl Desk for Books {
             drained: false,
             already: true,
         })
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRow>, DeskError> {
+        Ok(Vec::new())
+    }
+
+    async fn pull_image(
+        &self,
+        _: &str,
+        _: tokio::sync::mpsc::Sender<PullView>,
+    ) -> Result<Pulling, DeskError> {
+        Err(DeskError::Busy("a test"))
+    }
+
+    async fn prune_images(&self, _: bool) -> Result<Pruned, DeskError> {
+        Ok(Pruned::default())
     }
 
     async fn exec(&self, ask: ExecAsk) -> Result<Session, DeskError> {

@@ -1,6 +1,10 @@
 //! `riklet leaks`: names what is there and shouldn't be, and nothing else.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows only #[test] functions as such"
+)]
 
 mod support {
     pub mod daemon;

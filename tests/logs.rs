@@ -210,21 +210,23 @@ fn logs_are_shown_over_rotations_restarts_and_with_the_daemon_dead() {
     let mut daemon = Daemon::prepare().config("[logs]\nmax_size = '64KiB'\nmax_files = 50");
     daemon.start();
     let script = "echo begin; while [ ! -e /go ]; do sleep 0.05; done; \
-                  for i in 1 2 3 4 5 6 7 8; do busybox seq $((i*1000-999)) $((i*1000)); sleep 0.1; done; \
+                  for i in 1 2 3 4 5 6 7 8; do busybox seq $((i*1000-999)) $((i*1000)); sleep 0.1; \
+                  while [ $i = 4 -a ! -e /on ]; do sleep 0.05; done; done; \
                   busybox printf '%020000d' 7; exit 3";
     let mut definition = daemon.definition("web", script);
     definition["spec"]["restartPolicy"] = "Always".into();
     daemon.apply(&definition);
     let row = daemon.until("web@cli", "Running");
     let follower = Follower::start(&daemon, &["-f", "web"]);
-    let go = |daemon: &Daemon| {
+    let tell = |daemon: &Daemon, what: &str| {
         let pid = daemon.pids()["web@cli"][0];
-        fs::write(format!("/proc/{pid}/root/go"), "").unwrap();
+        fs::write(format!("/proc/{pid}/root/{what}"), "").unwrap();
     };
-    go(&daemon);
+    tell(&daemon, "go");
     let dir = directory(&daemon, &row);
     daemon.wait("a rotation", |_| (!parts(&dir).is_empty()).then_some(()));
     daemon.restart();
+    tell(&daemon, "on");
     // The second attempt begins at once.
     daemon.wait("the second attempt", |_| {
         let log = fs::read_to_string(dir.join("0-2.log")).ok()?;
@@ -235,7 +237,7 @@ fn logs_are_shown_over_rotations_restarts_and_with_the_daemon_dead() {
     daemon.wait("-f to have followed", |_| {
         (follower.text() == format!("{first}begin\n")).then_some(())
     });
-    assert!(parts(&dir).len() >= 4, "{:?}", parts(&dir));
+    assert!(parts(&dir).len() >= 2, "{:?}", parts(&dir));
 
     let look = |daemon: &Daemon| {
         let said = |args: &[&str]| daemon.ok(&[&["logs", "web"], args].concat()).out;
@@ -265,7 +267,8 @@ fn logs_are_shown_over_rotations_restarts_and_with_the_daemon_dead() {
     drop(follower);
 
     // The third attempt: the first one's log goes, with all its parts.
-    go(&daemon);
+    tell(&daemon, "on");
+    tell(&daemon, "go");
     daemon.wait("the third attempt", |_| {
         dir.join("0-3.log").exists().then_some(())
     });

@@ -13,7 +13,10 @@ mod support {
     pub mod registry;
 }
 
-use std::net::{TcpListener, TcpStream};
+use std::{
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use support::{
@@ -112,14 +115,14 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     );
     assert_eq!(daemon.cli(&["images", "pull", "NOT an image"]).code, 1);
 
-    let web = daemon.definition("web", "sleep 1000000");
+    let mut web = daemon.definition("web", "sleep 1000000");
     assert_eq!(apply(&daemon, "web", &web).code, 0);
     until_state(&daemon, "web@cli", "Running");
     let rows = |daemon: &Daemon| daemon.cli(&["images", "ls", "-o", "json"]).json();
     let of = |rows: &Value, name: &str| {
-        let all = rows.as_array().unwrap().iter();
+        let mut all = rows.as_array().unwrap().iter();
         let named = |row: &&Value| row["names"].as_array().unwrap().contains(&json!(name));
-        all.filter(named).cloned().next().unwrap()
+        all.find(named).cloned().unwrap()
     };
     let both = rows(&daemon);
     assert_eq!(of(&both, &image)["used_by"], json!([]));
@@ -133,6 +136,16 @@ fn images_are_listed_pulled_and_pruned_and_listed_without_the_daemon() {
     );
     assert!(daemon.cli(&["status"]).out.contains("Images"), "status");
     assert!(daemon.cli(&["doctor"]).out.contains("images"), "doctor");
+
+    // Never: what was pulled by hand is there, what wasn't is said not to be.
+    web["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+    web["name"] = json!("never");
+    web["spec"]["containers"][0]["image"] = json!(registry.image("nope:1"));
+    assert_eq!(apply(&daemon, "never", &web).code, 0);
+    daemon.wait("never to be Failed", |d| {
+        (d.row("never@cli")?["reason"] == "ErrImageNeverPull").then_some(())
+    });
+    assert_eq!(daemon.cli(&["delete", "never"]).code, 0);
 
     // What was used a moment ago stays, unless it is said otherwise; what is in use always does.
     assert_eq!(daemon.cli(&["images", "prune"]).code, 0);
@@ -159,7 +172,7 @@ fn describe_says_how_far_a_pull_is() {
     let mut daemon = Daemon::prepare();
     let layout = daemon.dir().join("stalls");
     Image::marked("slow").write(&layout);
-    let pace = std::time::Duration::from_millis(20);
+    let pace = Duration::from_millis(20);
     let registry = StallingRegistry::start(&layout, Trickle::Layers, 100_000, pace);
     daemon.start();
     let mut slow = daemon.definition("slow", "true");
@@ -173,5 +186,71 @@ fn describe_says_how_far_a_pull_is() {
     let said = daemon.cli(&["describe", "slow"]).out;
     assert!(said.contains("fetching, "), "{said}");
     assert_eq!(daemon.cli(&["delete", "slow"]).code, 0);
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
+    let registry = Registry::start();
+    let mut daemon = Daemon::prepare().env("RIKLET_IMAGES__GC_MIN_AGE", "1s");
+    let disk = daemon.dir().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    daemon.mount(&["-t", "tmpfs", "-o", "size=80m", "riklet-test"], &disk);
+    let mut daemon = daemon.on_disk(&disk, Box::new(()));
+    let push = |daemon: &Daemon, name: &str| {
+        let big = Image::marked(name).file("big", &vec![b'x'; 40 << 20]);
+        let big = big.cmd(&["/bin/sleep", "1000000"]);
+        let image = registry.image(&format!("{name}:1"));
+        big.push(&daemon.dir().join(name), &image);
+        image
+    };
+    let (unused, wanted) = (push(&daemon, "unused"), push(&daemon, "wanted"));
+    daemon.start();
+    let pulled = daemon.cli(&["images", "pull", &unused]);
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    // What was had a moment ago is nobody's prey.
+    let had = Instant::now();
+    daemon.wait("it to be a moment ago no longer", |_| {
+        (had.elapsed() > Duration::from_secs(6)).then_some(())
+    });
+    let mut definition = daemon.definition("big", "");
+    definition["spec"]["containers"][0]["image"] = json!(wanted);
+    let applied = apply(&daemon, "big", &definition);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    until_state(&daemon, "big@cli", "Running");
+    let left = daemon.cli(&["images", "ls", "-o", "json"]).json();
+    let names = left[0]["names"].clone();
+    assert_eq!(
+        (left.as_array().unwrap().len(), names),
+        (1, json!([wanted]))
+    );
+    assert_eq!(daemon.cli(&["delete", "big"]).code, 0);
+    daemon.wait("nothing but the disk to be left", |d| {
+        (d.row("big@cli").is_none() && d.leaks().len() == 1).then_some(())
+    });
+}
+
+#[test]
+fn what_the_node_cannot_give_is_refused_with_every_reason_at_once() {
+    let mut daemon = Daemon::prepare().env("RIKLET_SECURITY__CLI__HOST_PID", "false");
+    daemon.start();
+    let mut greedy = daemon.definition("greedy", "sleep 1000000");
+    let spec = &mut greedy["spec"];
+    spec["hostPID"] = json!(true);
+    let own = daemon.state().join("journal");
+    spec["volumes"] = json!([{ "name": "v", "hostPath": { "path": own } }]);
+    spec["containers"][0]["resources"] = json!({ "requests": { "memory": "900Ti", "cpu": "1" } });
+    let said = apply(&daemon, "greedy", &greedy);
+    assert_eq!(said.code, 1, "{said:?}");
+    for part in [
+        "Forbidden",
+        "spec.hostPID: ",
+        "security.cli.host_pid",
+        "spec.volumes[0].hostPath.path: riklet's own state or run directory",
+        "requests 900 TiB of memory",
+        "nobody has any",
+    ] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
     daemon.until_nothing_is_left();
 }

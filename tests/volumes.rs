@@ -80,7 +80,7 @@ fn with(container: ContainerSpec, mounts: Vec<VolumeMount>, volumes: Vec<Volume>
 
 /// A directory of the node, outside of everything that riklet has, with a file to keep.
 fn outside(world: &RealWorld) -> PathBuf {
-    let dir = world.config.run_dir.join("outside");
+    let dir = world.config.run_dir.parent().unwrap().join("outside");
     fs::create_dir_all(dir.join("sub")).unwrap();
     fs::write(dir.join("kept"), "kept\n").unwrap();
     dir
@@ -188,6 +188,27 @@ async fn a_host_path_is_the_nodes_and_outlives_everything() {
     says(&said, &["deep", "F ro"]);
     assert!(untouched);
     kept(&outside);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_leads_a_host_path_into_riklets_own_directories() {
+    let world = RealWorld::open().unwrap();
+    let outside = outside(&world);
+    symlink(world.node.layout().pods(), outside.join("pods")).unwrap();
+    let above = world.config.run_dir.parent().unwrap();
+    for (place, sub_path) in [
+        (world.config.state_dir.join("pods"), ""),
+        (outside.join("pods"), ""),
+        (above.to_owned(), "run"),
+        (above.to_owned(), "outside/pods"),
+    ] {
+        let mounts = vec![at("own", "/own", sub_path, true)];
+        let workload = with(shell("true"), mounts, vec![host_path("own", &place)]);
+        let id = fresh_id();
+        let refused = create(&world.node, &id, &workload).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Permanent, "{place:?} {sub_path}");
+        removed(&world, &id).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

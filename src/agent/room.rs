@@ -43,20 +43,27 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(images: Images, book: Ledger, config: &Config) -> Arc<Self> {
-        Arc::new(Self {
+    /// Knows the images, and looks after their disk until `stop`.
+    pub(super) fn start(
+        images: Images,
+        book: Ledger,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let room = Arc::new(Self {
             images,
             dir: config.state_dir.join("snapshots"),
-            transports: super::transports(config),
+            transports: super::rules::transports(config),
             book,
             high: config.images.gc_high_percent,
             low: config.images.gc_low_percent,
             min_age: config.images.gc_min_age,
-        })
+        });
+        tokio::spawn(Arc::clone(&room).keep(stop.clone()));
+        room
     }
 
-    /// Looks after the disk until `stop`.
-    pub(super) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+    async fn keep(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -176,13 +176,15 @@ fn the_socket_follows_the_run_dir() {
 #[test]
 fn a_relative_path_is_whole_once_it_is_read_for_programs_run_elsewhere() {
     let here = std::env::current_dir().unwrap();
-    let text = "run_dir = '.run'\n[programs]\nrunc = './bin/runc'\n";
+    let text = "run_dir = '.run'\n[programs]\nrunc = './bin/runc'\n\
+                [images]\ncerts_dir = 'certs.d'\n";
     let (layers, _file) = layers(text, &[], &[("state_dir", "state")]);
     let config = load(&layers).unwrap().config;
     assert_eq!(config.state_dir, here.join("state"));
     assert_eq!(config.run_dir, here.join(".run"));
     assert_eq!(config.socket, here.join(".run/riklet.sock"));
     assert_eq!(config.programs.runc, here.join("bin/runc"));
+    assert_eq!(config.images.certs_dir, Some(here.join("certs.d")));
     // A name is for PATH to find.
     assert_eq!(config.programs.conmon, Path::new("conmon"));
 }
@@ -229,4 +231,40 @@ fn the_table_of_settings_has_every_field_and_no_other() {
     // What is printed is what is read.
     let again: Config = Value::Table(table).try_into().unwrap();
     assert_eq!(again, full);
+}
+
+#[test]
+fn what_a_source_may_ask_for_is_set_in_a_table_of_its_own() {
+    let text = "[security.scheduler]\nprivileged = true\nhost_paths = ['/srv']\n\
+                [images]\ngc_high_percent = 90\n";
+    let variable = ("RIKLET_SECURITY__CLI__CAPABILITIES", "NET_ADMIN, KILL");
+    let (layers, _file) = layers(text, &[variable], &[]);
+    let config = load(&layers).unwrap().config;
+    let scheduler = config.security.scheduler;
+    assert!(scheduler.privileged && !scheduler.host_pid);
+    assert_eq!(scheduler.host_paths, ["/srv"]);
+    assert_eq!(config.security.cli.capabilities, ["NET_ADMIN", "KILL"]);
+    assert!(config.security.manifest.privileged);
+    assert_eq!(config.images.gc_high_percent, 90);
+}
+
+#[test]
+fn settings_that_would_open_or_empty_everything_by_mistake_are_faults() {
+    let all = [
+        ("[security.scheduler]\nhost_paths = ['srv']\n", "absolute"),
+        ("[security.cli]\nhost_paths = ['/srv/../etc']\n", "absolute"),
+        ("[security.sceduler]\nprivileged = true\n", "unknown key"),
+        ("[security.scheduler]\nprivilegd = true\n", "unknown key"),
+        (
+            "[images]\ngc_low_percent = 90\n",
+            "gc_low_percent must not be above",
+        ),
+        ("[images]\ngc_high_percent = 101\n", "100"),
+        ("[images]\ngc_high_percent = -1\n", "a whole number"),
+    ];
+    for (text, wanted) in all {
+        let found = faults(text, &[], &[]);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].contains(wanted), "{text}: {found:?}");
+    }
 }

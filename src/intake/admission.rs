@@ -232,7 +232,12 @@ fn port_conflicts(holders: &[Holder<'_>], spec: &WorkloadSpec) -> Vec<(Reason, S
 }
 
 fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
     let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit);
     match unit {
         None => format!("{bytes} bytes"),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     fold::{Desired, InstanceRecord},
-    ids::{ContainerId, Uid},
+    ids::{ContainerId, Source, Uid},
     line::Moment,
     observed::{ObservedInstance, Status},
 };
@@ -64,13 +64,20 @@ pub fn plan_instance(
     }
     plan_strays(&turn, false, &mut plan);
     if record.completed() && circumstances.acknowledged && plan.actions.is_empty() {
-        plan_end(
-            &turn,
-            "every container has completed, and the scheduler knows",
-            &mut plan,
-        );
+        plan_completed(&turn, &mut plan);
     }
     plan
+}
+
+/// The scheduler knows how its work ended. A person looks at the end and its log until they delete
+/// it; and a manifest that is still there would be run again if nothing said that it has been.
+fn plan_completed(turn: &Turn<'_>, plan: &mut InstancePlan) {
+    if turn.record.source == Source::Scheduler || turn.record.queued.is_some() {
+        let why = "every container has completed, and the scheduler knows";
+        plan_end(turn, why, plan);
+    } else if turn.observed.leftovers {
+        plan.push(Action::RemoveSandbox, "every container has completed");
+    }
 }
 
 /// Removes what is left besides containers, then records that nothing is.

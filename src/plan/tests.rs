@@ -398,6 +398,17 @@ fn what_exited_follows_its_policy() {
                 .changed(|row| row.circumstances.acknowledged = true),
             "remove-sandbox, record-removed",
         ),
+        (
+            "completed, of a source that somebody looks at",
+            row(1, Never)
+                .exited(0, None)
+                .with(|c| c.phase = Phase::Done)
+                .changed(|row| {
+                    row.circumstances.acknowledged = true;
+                    row.record.source = Source::Manifest;
+                }),
+            "remove-sandbox",
+        ),
     ]);
 }
 

@@ -72,6 +72,11 @@ pub enum VolumeError {
         /// The file.
         path: String,
     },
+    /// A hostPath that leads into riklet's own directories, by whatever way.
+    #[error(
+        "mount volume {0:?}: riklet's own state or run directory lies there, which nobody may mount"
+    )]
+    Own(String),
     /// A mount names a volume that the definition hasn't.
     #[error("mount volume {0:?}: the definition has no such volume")]
     Unknown(String),
@@ -94,6 +99,7 @@ impl VolumeError {
             Self::Outside { .. }
                 | Self::Base64 { .. }
                 | Self::Unknown(_)
+                | Self::Own(_)
                 | Self::HostPath {
                     source: HostPathError::Outside(_) | HostPathError::NotPlain(_),
                     ..

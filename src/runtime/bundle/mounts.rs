@@ -73,7 +73,7 @@ pub fn make(
         let at = directory(bundle).join(j.to_string());
         let place = volumes::place(layout, facts.uid, i);
         let guarded = &facts.node.guarded;
-        let source = source(volume, wish, &place, &at, guarded)?;
+        let source = source(layout, volume, wish, (&place, &at), guarded)?;
         // Files that the definition gives are nobody's to change (Kubernetes' rule).
         let inline = matches!(volume.source, VolumeSource::Inline { .. });
         let mut options = vec![
@@ -99,11 +99,12 @@ struct Source {
     whole: bool,
 }
 
+/// `place` is where the volume lies, `at` where what needs it is mounted.
 fn source(
+    layout: &Layout,
     volume: &Volume,
     wish: &VolumeMount,
-    place: &Path,
-    at: &Path,
+    (place, at): (&Path, &Path),
     guarded: &[PathBuf],
 ) -> Result<Source, VolumeError> {
     let failed = |source| VolumeError::Io {
@@ -130,10 +131,16 @@ fn source(
         true => root,
         false => sub_path(volume, wish, &root)?,
     };
+    let real = fs::read_link(by_descriptor(&found)).map_err(failed)?;
+    if matches!(volume.source, VolumeSource::HostPath { .. }) {
+        let inside = |own: &Path| fs::canonicalize(own).is_ok_and(|own| real.starts_with(own));
+        if inside(layout.state()) || inside(layout.run()) {
+            return Err(VolumeError::Own(volume.name.clone()));
+        }
+    }
     if wish.sub_path.is_empty() {
         // Who may change what other mounts lie below has the node anyway, and here a copy of
         // those would keep them busy.
-        let real = fs::read_link(by_descriptor(&found)).map_err(failed)?;
         let below = tree::mounts_below(&real).map_err(failed)?;
         if below.iter().any(|point| *point != real) {
             let whole = true;

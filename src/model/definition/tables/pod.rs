@@ -153,7 +153,7 @@ pub(in super::super) static SPEC: Object = Object {
         does(
             "hostUsers",
             "false",
-            "False: a user namespace of its own, which shares nothing else with the node: no hostNetwork, hostPID, hostIPC. Default true.",
+            "False, a user namespace of its own, is read and not yet had: admission refuses it (Unsupported). Default true.",
         ),
         does(
             "hostname",

@@ -110,7 +110,7 @@ pub(in super::super) static EMPTY_DIR: Object = Object {
         does(
             "sizeLimit",
             r#""64Mi""#,
-            "A quantity of bytes; default: no limit.",
+            "A quantity of bytes; default: no limit. The kernel holds it in memory; on the disk it is only noted.",
         ),
     ],
     like: None,
