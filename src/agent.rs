@@ -169,7 +169,7 @@ impl Agent {
         let hold = config.restore.wait_for_scheduler;
         tokio::spawn(hold::lift(link, arrivals, hold, waker.clone()));
         history::start(&book, &ground.node, &stop.work);
-        start_tending(&desk, &stop);
+        start_tending(&desk, &ground.node, &stop);
         let rotation = rotation(config, &ground)?;
         start_probes(&ground.node, &book, bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
@@ -213,10 +213,13 @@ impl Agent {
 }
 
 /// Keeps an eye on ledger and link, until `stop`.
-fn start_tending(desk: &AgentDesk<RealNode<Images>>, stop: &Stop) {
+fn start_tending(desk: &AgentDesk<RealNode<Images>>, node: &Arc<RealNode<Images>>, stop: &Stop) {
     tokio::spawn(tend::tend(
         desk.book.clone(),
-        lacks_space(&desk.context),
+        tend::Senses {
+            lacks_space: lacks_space(&desk.context),
+            network_missing: network_missing(node),
+        },
         desk.link.clone(),
         Arc::clone(&desk.inbox),
         Arc::clone(&desk.wounds),
@@ -260,6 +263,12 @@ fn rotation(config: &Config, ground: &Ground) -> Result<Rotation, AgentError> {
 fn lacks_space<N: Node>(context: &Arc<Context<N, Ledger>>) -> impl Fn() -> bool + use<N> {
     let context = Arc::clone(context);
     move || context.lacks_space()
+}
+
+/// Asks why instances have no network although they should.
+fn network_missing(node: &Arc<RealNode<Images>>) -> impl Fn() -> Option<String> + Clone + use<> {
+    let node = Arc::clone(node);
+    move || node.network_missing()
 }
 
 /// Answers the command line until it is told to stop.

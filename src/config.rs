@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Admission, Deadlines, Images, Journal, Logs, Programs, Restore, Tls};
+pub use parts::{Admission, Deadlines, Images, Journal, Logs, Network, Programs, Restore, Tls};
 pub use security::{Allowed, Security};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
@@ -74,6 +74,8 @@ pub struct Config {
     pub logs: Logs,
     /// Where images come from.
     pub images: Images,
+    /// What instances are connected by.
+    pub network: Network,
     /// What of the node is kept from instances.
     pub admission: Admission,
     /// What each source may ask for.
@@ -102,6 +104,7 @@ impl Default for Config {
             journal: Journal::default(),
             logs: Logs::default(),
             images: Images::default(),
+            network: Network::default(),
             admission: Admission::default(),
             security: Security::default(),
             tls: Tls::default(),

@@ -364,6 +364,23 @@ fn runtime_hung_and_runtime_missing_are_as_the_page_says() {
 }
 
 #[test]
+fn network_missing_is_as_the_page_says() {
+    let mut proof = proof();
+    let daemon = Daemon::prepare();
+    let dir = daemon.dir().join("plugins");
+    fs::create_dir(&dir).unwrap();
+    let (daemon, pid) = node(daemon.network(&format!("bin_dirs = [{dir:?}]\n")));
+    live(&daemon, "NetworkMissing", &mut proof);
+    for plugin in ["bridge", "host-local", "portmap"] {
+        let from = Path::new("/usr/lib/cni").join(plugin);
+        std::os::unix::fs::symlink(from, dir.join(plugin)).unwrap();
+    }
+    left(&daemon, "NetworkMissing", &mut proof);
+    assert_eq!(daemon.pids()["web@cli"], [pid]);
+    proof.conclude("recovery_network_missing", &[]);
+}
+
+#[test]
 fn scheduler_lost_is_as_the_page_says() {
     let mut proof = proof();
     // A port that was free a moment ago.

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 mkdir -p corpus/definition artifacts
-cp ../tests/definitions/pods/*.yaml ../examples/workloads/*.json corpus/definition/
+cp ../tests/definitions/pods/*.yaml ../examples/workloads/*.{json,yaml} corpus/definition/
 # libFuzzer's coverage without cargo-fuzz's nightly flags: LLVM's own pass, asked for by name.
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

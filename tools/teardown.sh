@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Removes everything that the node of one state dir left on this machine: processes, cgroups,
-# mounts, network namespaces, the runtime's state. The files of the state dir itself stay.
+# mounts, network namespaces and bridge, rules of the firewall, the runtime's state. The files of the state dir itself stay.
 # Usage: tools/teardown.sh STATE_DIR RUN_DIR
 #
 # Goes by evidence only. The node uid is read from the journal's segment headers and from the run
@@ -105,6 +105,25 @@ for uid in $(uids); do
     rm -f "$netns" || complain "can't remove $netns"
 done
 
+# The node's own network: rules that name it in their comments with the chains that they lead to,
+# and its bridge. (The chains CNI-HOSTPORT-* are shared with other users of CNI.)
+for node in $(nodes); do
+    [ -e "$state/network" ] || [ -e "/sys/class/net/rk-$node" ] || continue
+    iptables-save -t nat 2>/dev/null | awk -v mark="name: \\\\\"riklet-$node\\\\\"" '
+        $1 == "-A" && index($0, mark) && $NF ~ /^CNI-/ && $2 != $NF {
+            sub(/^-A/, "-D"); jumps = jumps $0 "\n"; chains[$NF]
+        }
+        END {
+            if (jumps == "") exit
+            printf "*nat\n%s", jumps
+            for (chain in chains) printf "-F %s\n", chain
+            for (chain in chains) printf "-X %s\n", chain
+            print "COMMIT"
+        }' | iptables-restore --noflush || complain "can't remove the rules of riklet-$node"
+    [ ! -e "/sys/class/net/rk-$node" ] || ip link delete "rk-$node" ||
+        complain "can't remove the bridge rk-$node"
+done
+
 # The runtime's and the monitors' state; nothing of it is worth keeping without its processes.
-rm -rf "$run/runc" "$run/p" "$run/ns"
+rm -rf "$run/runc" "$run/p" "$run/ns" "$run/cni"
 exit $failed

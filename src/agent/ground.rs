@@ -22,6 +22,7 @@ use crate::{
     journal::Sizes,
     ledger::{DirLock, Ledger, LockError, OpenOptions, Opening, lock},
     model::{ids::NodeUid, line::Event},
+    network::plug::NetworkConfig,
     runtime::{
         bundle::config_json,
         cgroup::{CgroupError, Cgroups},
@@ -121,6 +122,13 @@ pub(super) async fn prepare(config: &Config) -> Result<Ground, AgentError> {
         images.clone(),
     );
     let node = Arc::new(node.map_err(|e| failed(e.into()))?);
+    // What can't be removed now is left for the next start: no reason not to look after the rest.
+    if let Err(error) = node.sweep_sandboxes().await {
+        tracing::error!(
+            why = one_line(&error),
+            "former sandboxes have left something"
+        );
+    }
     // Its execs ended with `work`, what they had started in containers didn't.
     node.end_strays_of_all().await;
     Ok(Ground {
@@ -265,6 +273,7 @@ fn node_config(config: &Config, opening: &Opening) -> RealNodeConfig {
             ..Deadlines::default()
         },
         seccomp: Some(profile.to_owned()),
+        network: NetworkConfig::of(&config.network, config.deadlines.runtime),
     }
 }
 

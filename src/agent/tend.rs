@@ -18,10 +18,18 @@ use crate::{
 /// How often the ledger is looked at; it reads memory unless there is trouble.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks after ledger and link until `stop`; `lacks_space` tells whether the runtime does.
+/// What is asked of the runtime edge.
+pub(super) struct Senses<S, N> {
+    /// Does it lack space?
+    pub(super) lacks_space: S,
+    /// What instances lack for a network; reads files.
+    pub(super) network_missing: N,
+}
+
+/// Looks after ledger, link and what the senses tell until `stop`.
 pub(super) async fn tend(
     book: Ledger,
-    lacks_space: impl Fn() -> bool,
+    senses: Senses<impl Fn() -> bool, impl Fn() -> Option<String> + Clone + Send + 'static>,
     mut link: watch::Receiver<Link>,
     inbox: Arc<Inbox>,
     wounds: Arc<Wounds>,
@@ -37,10 +45,12 @@ pub(super) async fn tend(
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                let ledger = book.clone();
-                if let Ok(health) = tokio::task::spawn_blocking(move || ledger.heal()).await {
-                    show_health(&book, &health, lacks_space(), &mut unwritten);
+                let (ledger, network) = (book.clone(), senses.network_missing.clone());
+                let look = move || (ledger.heal(), network());
+                if let Ok((health, network)) = tokio::task::spawn_blocking(look).await {
+                    show_health(&book, &health, (senses.lacks_space)(), &mut unwritten);
                     wounds.show(&book);
+                    show(&book, DegradedMode::NetworkMissing, network, false);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.

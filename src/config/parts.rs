@@ -102,6 +102,23 @@ pub struct Journal {
     pub history_always: u64,
 }
 
+/// What instances are connected by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// False: instances have `lo` only.
+    pub enabled: bool,
+    /// Where the CNI configuration list lies, the first by name; riklet makes up its own network
+    /// where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conf_dir: Option<PathBuf>,
+    /// Where CNI plugins are, first wins.
+    pub bin_dirs: Vec<PathBuf>,
+    /// The addresses of riklet's own network; a free /24 of 10.88.0.0/13 where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+}
+
 /// How much of what a container writes is kept, for each of its last two attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -144,6 +161,18 @@ impl Default for Deadlines {
             runtime: Duration::from_secs(30),
             pull: Duration::from_secs(30 * 60),
             stall: Duration::from_secs(2 * 60),
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            conf_dir: None,
+            // Debian's place, then upstream's.
+            bin_dirs: vec!["/usr/lib/cni".into(), "/opt/cni/bin".into()],
+            subnet: None,
         }
     }
 }

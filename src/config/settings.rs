@@ -1,6 +1,11 @@
 //! The table of settings: each one's key and form, and reading values of that form.
 
-use std::{ffi::OsString, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use toml::{Table, Value};
@@ -22,6 +27,8 @@ pub enum Kind {
     Duration,
     /// `64KiB`, `4MiB`, `1GiB`, or a number of bytes; kept as that number.
     Size,
+    /// An IPv4 subnet of 8 addresses or more, `10.88.7.0/24`.
+    Subnet,
     /// A whole number, from zero on.
     Number,
     /// Several texts; separated by commas where they come from a variable.
@@ -75,6 +82,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("images.insecure_registries", Kind::Texts),
     setting("images.scheduler_transports", Kind::Texts),
     setting("images.local_transports", Kind::Texts),
+    setting("network.enabled", Kind::Flag),
+    setting("network.conf_dir", Kind::Path),
+    setting("network.bin_dirs", Kind::Texts),
+    setting("network.subnet", Kind::Subnet),
     setting("images.gc_high_percent", Kind::Number),
     setting("images.gc_low_percent", Kind::Number),
     setting("images.gc_min_age", Kind::Duration),
@@ -317,6 +328,8 @@ fn checked(kind: Kind, value: Value) -> Result<Value, &'static str> {
         (Kind::Url, _) => Err(URL_FORM),
         (Kind::Address, Value::String(text)) if text.parse::<SocketAddr>().is_ok() => Ok(value),
         (Kind::Address, _) => Err("an IP address and a port, like \"127.0.0.1:9464\""),
+        (Kind::Subnet, Value::String(text)) if is_subnet(text) => Ok(value),
+        (Kind::Subnet, _) => Err("an IPv4 subnet of 8 addresses or more, like \"10.88.7.0/24\""),
         (Kind::Size, Value::String(text)) => bytes(text).map(Value::Integer).ok_or(SIZE_FORM),
         (Kind::Size, Value::Integer(bytes)) if *bytes >= 0 => Ok(value),
         (Kind::Size, _) => Err(SIZE_FORM),
@@ -341,6 +354,17 @@ fn bytes(text: &str) -> Option<i64> {
     };
     let number: u32 = digits.parse().ok()?;
     i64::from(number).checked_mul(unit)
+}
+
+fn is_subnet(text: &str) -> bool {
+    let parse = || {
+        let (address, prefix) = text.split_once('/')?;
+        let address: Ipv4Addr = address.parse().ok()?;
+        let prefix: u32 = prefix.parse().ok()?;
+        let inside = u32::MAX.checked_shr(prefix)?;
+        Some((8..=29).contains(&prefix) && u32::from(address) & inside == 0)
+    };
+    parse() == Some(true)
 }
 
 const URL_FORM: &str = "an address like \"http://scheduler:4995\"";

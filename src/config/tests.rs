@@ -203,6 +203,11 @@ fn the_table_of_settings_has_every_field_and_no_other() {
             certs_dir: path(),
             ..Images::default()
         },
+        network: Network {
+            conf_dir: path(),
+            subnet: Some("10.1.2.0/24".into()),
+            ..Network::default()
+        },
         tls: Tls {
             ca: path(),
             cert: path(),

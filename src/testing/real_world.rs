@@ -16,7 +16,7 @@ use oci_spec::image::ImageConfiguration;
 use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::{netns, pins},
+    network::{netns, pins, plug::NetworkConfig},
     node::{Failure, FailureKind, ImageWish, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
@@ -135,6 +135,7 @@ impl RealWorld {
             programs: Programs::default(),
             deadlines: Deadlines::default(),
             seccomp: Some(DISTRIBUTION_PROFILE.into()),
+            network: NetworkConfig::off(),
         };
         Ok(Self {
             node: RealNode::new(config.clone(), spawner.clone(), image.clone())?,

@@ -79,6 +79,10 @@ fn words(mode: DegradedMode) -> (&'static str, &'static str) {
             "what the store knew is known; the history before is gone",
             "find out who removed journal/; what isn't known any more is Unclaimed",
         ),
+        DegradedMode::NetworkMissing => (
+            "new instances have lo only and their ports aren't mapped; all else works",
+            "`riklet doctor` says what is missing; or set network.enabled = false",
+        ),
         DegradedMode::ManifestsUnreadable => (
             "what its manifests asked for runs on; none is added, changed or removed",
             "make the directory be there and readable again; it is left by itself",

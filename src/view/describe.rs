@@ -154,7 +154,7 @@ pub fn describe(
         },
         generation: record.generation,
         created_at: record.accepted_at,
-        ip: live.ips.get(&record.uid).cloned(),
+        ip: record.address().map(|ip| ip.to_string()),
         uncertain: record.uncertain,
         doubt: record.doubt.clone(),
         last_seq: record.last_seq,

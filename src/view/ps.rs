@@ -77,7 +77,7 @@ const NOT_TAKEN: &str = "NotTaken";
 /// manifests that can't be taken.
 #[must_use]
 pub fn ps(fold: &Fold, live: &Live) -> Vec<PsRow> {
-    let mut rows: Vec<PsRow> = fold.instances.values().map(|r| row(r, live)).collect();
+    let mut rows: Vec<PsRow> = fold.instances.values().map(row).collect();
     rows.sort_by(|a, b| (&a.instance, &a.uid).cmp(&(&b.instance, &b.uid)));
     rows.extend(live.unclaimed.iter().map(unclaimed_row));
     rows.extend(live.manifest_faults.iter().map(manifest_row));
@@ -86,7 +86,7 @@ pub fn ps(fold: &Fold, live: &Live) -> Vec<PsRow> {
 
 /// The row of one instance.
 #[must_use]
-pub fn row(record: &InstanceRecord, live: &Live) -> PsRow {
+pub fn row(record: &InstanceRecord) -> PsRow {
     let report = shown_state(record);
     let positions = record.positions().count().max(record.containers.len());
     PsRow {
@@ -104,7 +104,7 @@ pub fn row(record: &InstanceRecord, live: &Live) -> PsRow {
         },
         generation: record.generation,
         restarts: record.containers.iter().map(|c| c.restarts).sum(),
-        ip: live.ips.get(&record.uid).cloned(),
+        ip: record.address().map(|ip| ip.to_string()),
         created_at: Some(record.accepted_at),
         containers: (0..)
             .take(positions)

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::{
     fold::{Fold, Outbox, RefusedInstruction},
-    ids::{Seq, Uid},
+    ids::Seq,
     line::{DegradedMode, Moment},
     state::{Reason, State},
 };
@@ -39,8 +39,6 @@ pub struct Live {
     /// Degraded modes that the ledger is in now: what the journal says of them may be late, or
     /// could not be written into it.
     pub modes: BTreeMap<DegradedMode, String>,
-    /// Addresses of instances.
-    pub ips: BTreeMap<Uid, String>,
     /// The scheduler's instances that it has forgotten since a lost link.
     pub forgotten: usize,
     /// Manifests that can't be taken, each with why.

@@ -102,7 +102,7 @@ fn what_a_container_runs_from_stays_though_nothing_knows_of_it() {
     assert_eq!(none().snapshots, Vec::<String>::new());
     is_whole(&images, &ready, "a");
     drop(mount);
-    assert_eq!(none().snapshots, [ready.snapshot.clone()]);
+    assert_eq!(none().snapshots, std::slice::from_ref(&ready.snapshot));
 }
 
 #[test]

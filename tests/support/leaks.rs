@@ -5,6 +5,10 @@
     unreachable_pub,
     reason = "each test file uses its own part"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what is left is looked for without riklet's code"
+)]
 
 use std::{
     collections::BTreeSet,
@@ -38,6 +42,7 @@ pub fn left(dir: &Path, state: &Path, run: &Path, daemon: Option<i32>) -> Vec<St
     for empty in ["runc", "p", "ns"] {
         left.extend(files_below(&run.join(empty)));
     }
+    left.extend(addresses(run));
     left
 }
 
@@ -56,6 +61,10 @@ pub fn outside(dir: &Path, state: &Path, daemon: Option<i32>) -> Vec<String> {
         netns.exists().then(|| format!("netns {}", netns.display()))
     }));
     let cgroups = all("node");
+    if state.join("network").exists() {
+        let bridge = daemon.is_none();
+        left.extend(cgroups.iter().flat_map(|node| network_of(node, bridge)));
+    }
     left.extend(cgroups.iter().flat_map(|node| cgroups_of(node)));
     left
 }
@@ -93,6 +102,22 @@ fn mounts(dir: &Path) -> Vec<String> {
     ours.map(|point| format!("mount {point}")).collect()
 }
 
+/// Of the node's own network: rules that name it, and its bridge, which stays while the daemon
+/// lives.
+fn network_of(node: &str, bridge: bool) -> Vec<String> {
+    let saved = std::process::Command::new("iptables-save").output();
+    let saved = saved.unwrap().stdout;
+    let rules = String::from_utf8_lossy(&saved);
+    let mark = format!("riklet-{node}");
+    let rules = rules.lines().filter(|line| line.contains(&mark));
+    let mut found: Vec<_> = rules.map(|line| format!("rule {line}")).collect();
+    let link = PathBuf::from(format!("/sys/class/net/rk-{node}"));
+    if bridge && link.exists() {
+        found.push(format!("bridge {}", link.display()));
+    }
+    found
+}
+
 /// Of the node's group in every hierarchy: groups with a process, and groups of containers and
 /// their monitors.
 fn cgroups_of(node: &str) -> Vec<String> {
@@ -113,6 +138,16 @@ fn cgroups_of(node: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Addresses that host-local has given away: it names a file by each.
+pub fn addresses(run: &Path) -> Vec<String> {
+    let files = children(&run.join("cni")).into_iter();
+    let files = files.flat_map(|network| children(&network));
+    let given = files.filter(|file| name(file).parse::<std::net::IpAddr>().is_ok());
+    given
+        .map(|file| format!("address {}", name(&file)))
+        .collect()
 }
 
 fn files_below(dir: &Path) -> Vec<String> {

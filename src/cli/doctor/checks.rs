@@ -18,6 +18,7 @@ use super::Check;
 use crate::{
     config::Config,
     image::{Fullness, inventory},
+    network::plug::{self, NetworkConfig},
     view::{ImagesUse, size},
 };
 
@@ -39,6 +40,7 @@ pub(super) fn machine(config: &Config) -> Vec<Check> {
         cgroups(),
         overlay(&config.state_dir),
         network(),
+        cni(config),
         mounts(),
         seccomp(),
     ]
@@ -130,15 +132,35 @@ fn network() -> Check {
             "use a kernel with CONFIG_NET_NS",
         );
     }
-    let plugins = fs::read_dir("/opt/cni/bin").is_ok_and(|mut dir| dir.next().is_some());
-    if plugins {
-        Check::ok(NAME, "network namespaces, and CNI plugins in /opt/cni/bin")
-    } else {
-        Check::ok(
-            NAME,
-            "network namespaces; without CNI plugins instances have only lo",
-        )
+    Check::ok(NAME, "network namespaces")
+}
+
+/// What instances are connected by: plugins, configuration, iptables.
+fn cni(config: &Config) -> Check {
+    const NAME: &str = "network";
+    let network = NetworkConfig::of(&config.network, config.deadlines.runtime);
+    if !network.enabled {
+        return Check::ok(NAME, "network.enabled is false: instances have only lo");
     }
+    if let Some(why) = plug::missing(&network) {
+        return Check::warn(
+            NAME,
+            format!("instances have only lo: {why}"),
+            "install containernetworking-plugins, or set network.enabled = false",
+        );
+    }
+    if super::programs::lookup(Path::new("iptables")).is_none() {
+        return Check::warn(
+            NAME,
+            "there is no iptables, which CNI's bridge and portmap run",
+            "install iptables",
+        );
+    }
+    let whose = match &network.conf_dir {
+        Some(dir) => format!("the first list in {}", dir.display()),
+        None => "riklet's own bridge".to_owned(),
+    };
+    Check::ok(NAME, format!("CNI plugins and iptables are there; {whose}"))
 }
 
 fn mounts() -> Check {

@@ -38,7 +38,7 @@ fn program(name: &'static str, program: &Path) -> Check {
 }
 
 /// Where a program is: as it stands where it has a slash, else by PATH.
-fn lookup(program: &Path) -> Option<PathBuf> {
+pub(super) fn lookup(program: &Path) -> Option<PathBuf> {
     let runnable = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     };

@@ -281,6 +281,13 @@ impl InstanceRecord {
         self.containers.get(usize::from(n))
     }
 
+    /// Its address, once its sandbox stands on a network.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let sandbox = self.sandbox.as_ref().filter(|s| s.ready)?;
+        sandbox.addresses.first().copied()
+    }
+
     /// The container of the current definition at `n`, if there is one.
     #[must_use]
     pub fn container_spec(&self, n: Position) -> Option<&ContainerSpec> {

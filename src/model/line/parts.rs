@@ -116,6 +116,8 @@ pub enum DegradedMode {
     SchedulerLost,
     /// The former journal is gone or unreadable; a new one was begun.
     JournalLost,
+    /// CNI's plugins or its configuration are missing: instances have `lo` only.
+    NetworkMissing,
     /// The manifests directory is missing or can't be read: nothing of it is removed.
     ManifestsUnreadable,
 }

@@ -4,6 +4,7 @@ use std::{error::Error, io};
 
 use crate::{
     model::ids::{ContainerId, Uid},
+    network::{cni::CniError, plug::NetworkError},
     node::{Failure, FailureKind},
     runtime::{
         bundle::{BundleError, overlay::OverlayError, profiles::ProfileError, user::UserError},
@@ -97,6 +98,23 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
         | BundleError::Write { .. } => FailureKind::Transient,
     };
     failure(kind, format!("make the bundle of {id}"), error)
+}
+
+pub(super) fn of_network(tried: String, error: NetworkError) -> Failure {
+    let kind = match &error {
+        NetworkError::Plugin { source, .. } => match source.as_ref() {
+            CniError::Missing { .. } => FailureKind::ProgramMissing,
+            CniError::Call(source) => call_kind(source),
+            CniError::Refused { .. } | CniError::Output { .. } => FailureKind::Transient,
+        },
+        NetworkError::Firewall(source) => call_kind(source),
+        // The operator may mend it at any time.
+        NetworkError::List(_)
+        | NetworkError::Own { .. }
+        | NetworkError::Bridge { .. }
+        | NetworkError::Address { .. } => FailureKind::Transient,
+    };
+    failure(kind, tried, error)
 }
 
 pub(super) fn of_volume(uid: &Uid, error: VolumeError) -> Failure {

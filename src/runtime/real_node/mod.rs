@@ -52,6 +52,7 @@ use crate::{
         observed::{ObservedInstance, ObservedNode},
         spec::{Errand, WorkloadSpec},
     },
+    network::plug::{Network, NetworkConfig},
     node::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
         Sandbox, SandboxRequest,
@@ -117,6 +118,8 @@ pub struct RealNodeConfig {
     pub deadlines: Deadlines,
     /// The seccomp profile in docker's format; none to run without.
     pub seccomp: Option<PathBuf>,
+    /// What sandboxes join.
+    pub network: NetworkConfig,
 }
 
 /// The node. Cheap to clone.
@@ -137,6 +140,7 @@ struct Inner<I> {
     runc: Runc,
     conmon: Conmon,
     spawner: Spawner,
+    network: Network,
     images: I,
     watch: Watch,
     turns: Turns<ContainerId>,
@@ -208,10 +212,13 @@ impl<I: ImageSource> RealNode<I> {
             config.deadlines.create,
         );
         let watch = Watch::new(layout.exits(), spawner.reaper().clone());
+        let node = config.node_uid;
+        let network = Network::new(config.network, spawner.clone(), node.clone(), &layout);
         Ok(Self(Arc::new(Inner {
             profiles: load_profiles(config.seccomp.as_deref(), &layout),
             layout,
-            node: config.node_uid,
+            node,
+            network,
             facts: NodeFacts::of_this_node(&config.node_name, config.guarded),
             deadlines: config.deadlines,
             runc,
@@ -266,6 +273,12 @@ impl<I: ImageSource> RealNode<I> {
         self.0.profiles.usual()
     }
 
+    /// Why instances get no network although they should; reads files.
+    #[must_use]
+    pub fn network_missing(&self) -> Option<String> {
+        self.0.network.missing()
+    }
+
     fn cgroups(&self) -> &Cgroups {
         self.0.spawner.cgroups()
     }
@@ -301,8 +314,17 @@ impl<I: ImageSource> Node for RealNode<I> {
         self.0.images.ensure(wish).await
     }
 
-    async fn claim_network(&self, _: &WorkloadSpec) -> Result<Option<NetworkClaim>, Failure> {
-        Ok(None)
+    async fn claim_network(
+        &self,
+        workload: &WorkloadSpec,
+    ) -> Result<Option<NetworkClaim>, Failure> {
+        let workload = workload.clone();
+        let tried = "choose the network of a sandbox";
+        let claim = move |node: &Self| {
+            let claimed = node.0.network.claim(&workload);
+            claimed.map_err(|e| failure::of_network(tried.to_owned(), e))
+        };
+        self.off_thread(tried, claim).await
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {

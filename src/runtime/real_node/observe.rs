@@ -32,7 +32,7 @@ use crate::{
 pub(super) type Attempts = BTreeMap<Uid, BTreeSet<ContainerId>>;
 
 /// The names in a directory; none if it isn't there.
-fn names(dir: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e)

@@ -10,13 +10,14 @@
 
 mod record;
 
-use std::{fs, io, net::IpAddr};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
 pub(super) use self::record::SandboxRecord;
 use super::{ImageSource, RealNode, failure, lock};
 use crate::{
+    error_chain::one_line,
     model::{ids::Uid, line::NetworkClaim, spec::WorkloadSpec},
-    network::{netns, pins},
+    network::{cni, netns, pins},
     node::{Failure, FailureKind, Sandbox, SandboxRequest},
     runtime::{
         bundle::{etc, make_private_directory},
@@ -93,7 +94,23 @@ impl<I: ImageSource> RealNode<I> {
         let hostname = etc::hostname(uid, &wanted.instance, &wanted.workload);
         let begin = move |node: &Self| node.make_namespaces(&of, &first, &hostname);
         self.off_thread(&tried, begin).await?;
-        self.make_volumes(&wanted, &[]).await?;
+        if let Some(claim) = &wanted.claim {
+            let netns = netns::path(&netns_name(uid));
+            match self.0.network.join(uid, claim, &netns).await {
+                Ok(joined) => {
+                    record.addresses = cni::addresses(&joined);
+                    record.joined = Some(joined);
+                }
+                Err(e) => {
+                    // At once, so that nothing holds an address while the next try waits.
+                    if let Err(worse) = self.take_back(uid).await {
+                        tracing::warn!(%uid, error = %one_line(&worse), "take back a sandbox");
+                    }
+                    return Err(failure::of_network(tried, e));
+                }
+            }
+        }
+        self.make_volumes(&wanted, &record.addresses).await?;
         record.whole = true;
         let (of, last) = (uid.clone(), record.clone());
         let end = move |node: &Self| {
@@ -139,7 +156,19 @@ impl<I: ImageSource> RealNode<I> {
                 && found.host_network == wanted.workload.host_network
                 && found.host_ipc == wanted.workload.host_ipc
         };
-        Ok(found.filter(same))
+        let Some(found) = found.filter(same) else {
+            return Ok(None);
+        };
+        if let (Some(claim), Some(joined)) = (&found.claim, &found.joined) {
+            let netns = netns::path(&netns_name(&wanted.uid));
+            let network = &self.0.network;
+            if let Err(error) = network.check(&wanted.uid, claim, &netns, joined).await {
+                let error = one_line(&error);
+                tracing::warn!(uid = %wanted.uid, error, "a sandbox is made anew");
+                return Ok(None);
+            }
+        }
+        Ok(Some(found))
     }
 
     /// Directory, record, namespaces, shared memory; blocks.
@@ -176,6 +205,21 @@ impl<I: ImageSource> RealNode<I> {
     async fn take_back(&self, uid: &Uid) -> Result<(), Failure> {
         let of = uid.clone();
         let tried = format!("take back the sandbox of {uid}");
+        let read = move |node: &Self| {
+            let record = SandboxRecord::read(node.layout(), &of);
+            Ok((record, netns::exists(&netns_name(&of))))
+        };
+        let (record, netns) = self.off_thread(&tried, read).await?;
+        match record {
+            Some(record) => self.leave_network(uid, &record, netns).await?,
+            // Damage: by what claim it was joined is lost.
+            None if netns => {
+                let left = self.0.network.forget(uid).await;
+                left.map_err(|e| failure::of_network(tried.clone(), e))?;
+            }
+            None => {}
+        }
+        let of = uid.clone();
         self.off_thread(&tried.clone(), move |node| {
             let layout = node.layout();
             netns::delete(&netns_name(&of))
@@ -189,6 +233,71 @@ impl<I: ImageSource> RealNode<I> {
             removed.map_err(|e| failure::of_io(tried, e))
         })
         .await
+    }
+
+    /// Leaves the network by the claim that it was joined by, if it was or may have been.
+    async fn leave_network(
+        &self,
+        uid: &Uid,
+        record: &SandboxRecord,
+        netns: bool,
+    ) -> Result<(), Failure> {
+        let Some(claim) = &record.claim else {
+            return Ok(());
+        };
+        let (network, joined) = (&self.0.network, record.joined.as_ref());
+        let path = netns::path(&netns_name(uid));
+        let left = if record.boot == self.0.boot {
+            let netns = netns.then_some(path.as_path());
+            network.leave(uid, claim, netns, joined).await
+        } else {
+            network.leave_former_boot(uid, claim, joined).await
+        };
+        left.map_err(|e| failure::of_network(format!("take back the sandbox of {uid}"), e))
+    }
+
+    /// Removes what sandboxes that are gone have left in the node's network, and in the run
+    /// directory: first thing after the lock, while nothing is made or removed.
+    ///
+    /// # Errors
+    /// Something of it can't be removed.
+    pub async fn sweep_sandboxes(&self) -> Result<(), Failure> {
+        let tried = "remove what former sandboxes have left";
+        let known = self
+            .off_thread(tried, move |node| node.sweep_namespaces())
+            .await?;
+        let is_known = |uid: &Uid| known.contains(uid);
+        let swept = self.0.network.sweep(is_known).await;
+        swept.map_err(|e| failure::of_network(tried.to_owned(), e))
+    }
+
+    /// Returns the incarnations whose sandboxes hold something in this boot.
+    fn sweep_namespaces(&self) -> Result<BTreeSet<Uid>, Failure> {
+        let layout = self.layout();
+        let uids = |dir: &Path| -> Result<Vec<Uid>, Failure> {
+            let found = super::observe::names(dir);
+            let found =
+                found.map_err(|e| failure::of_io(format!("look into {}", dir.display()), e))?;
+            Ok(found.iter().filter_map(|name| name.parse().ok()).collect())
+        };
+        let mut known = BTreeSet::new();
+        for uid in uids(&layout.pods())? {
+            let record = SandboxRecord::read(layout, &uid);
+            // One that can't be read may hold anything: what is left goes with its directory.
+            if record.is_none_or(|record| record.boot == self.0.boot) {
+                known.insert(uid);
+            }
+        }
+        for uid in uids(&layout.all_namespaces())? {
+            if layout.pod(&uid).symlink_metadata().is_ok() {
+                continue;
+            }
+            let tried = format!("remove the namespaces of {uid}");
+            netns::delete(&netns_name(&uid))
+                .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
+            pins::remove_all(&layout.namespaces(&uid)).map_err(|e| failure::of_io(tried, e))?;
+        }
+        Ok(known)
     }
 
     /// Takes the sandbox away, its directory last: that is the mark by which the rest is known to

@@ -221,7 +221,7 @@ pub(in super::super) static SPEC: Object = Object {
         refused(
             "ephemeralContainers",
             r#"[{"name": "debug"}]"#,
-            "`riklet exec` looks into a running container",
+            "a Pod has the containers that it was made with",
         ),
         refused("hostnameOverride", r#""x""#, "use hostname"),
         refused(
