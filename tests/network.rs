@@ -229,9 +229,8 @@ fn three_containers_share_localhost_ipc_memory_and_hostname() {
     };
     assert_eq!(namespaces(&asks).len(), 3);
     assert_eq!(namespaces(&asks), namespaces(&listens));
-    for line in [&format!("{address}\ttrio-host")] {
-        assert!(asks.lines().any(|l| l == line), "{line}: {asks}");
-    }
+    let line = format!("{address}\ttrio-host");
+    assert!(asks.lines().any(|l| l == line), "{line}: {asks}");
     assert!(listens.contains("word\n") && listens.contains("trio-host\n"));
     gone(&daemon, "trio");
     daemon.until_nothing_is_left();
