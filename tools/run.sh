@@ -75,7 +75,8 @@ It runs. In another shell of this directory:
   riklet ps | describe hello | logs -f hello | explain hello | status | events -f
   echo create $run/workloads/web.json web > $run/scheduler.in    the scheduler places another
   echo destroy hello > $run/scheduler.in                        and takes one away
-  riklet apply -f $run/workloads/env.json                       so can you, without it
+  riklet apply -f $run/workloads/web-probes.yaml                so can you, without it
+  cp $run/workloads/static.yaml $run/manifests/                 and so does a file that is there
   kill -9 \$(cut -d' ' -f1 $run/riklet.pid)                     riklet dies; hello doesn't
 
 Ctrl-C stops the daemon and the scheduler.

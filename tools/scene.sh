@@ -102,6 +102,7 @@ received() { jq -c "select($1)" "$run/record.jsonl"; }
 has_received() { [ -n "$(received "$1")" ]; }
 
 start_daemon() {
+    mkdir -p "$run/manifests"
     setsid "$bin/riklet" run --config tools/run.toml --node-name node-1 \
         --scheduler "http://127.0.0.1:$port" --state-dir "$state" --run-dir "$run" \
         --socket "$socket" --manifests-dir "$run/manifests" \

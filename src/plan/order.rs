@@ -63,14 +63,14 @@ impl Turn<'_> {
     /// Does something have to start for which init containers have to have run?
     fn awaited(&self) -> bool {
         let record = self.record;
-        let main = record
+        let mut others = record
             .positions()
             .filter(|n| record.role(*n) != Role::Init && !record.is_over(*n));
-        main.into_iter().any(|n| {
+        others.any(|n| {
             let current = record
                 .container(n)
                 .filter(|c| c.generation == record.generation);
-            !current.is_some_and(|c| c.phase.may_live())
+            !current.is_some_and(|c| self.lives(n, c))
         })
     }
 

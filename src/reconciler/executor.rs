@@ -11,7 +11,7 @@ use crate::{
     model::{
         fold::Desired,
         ids::{ContainerId, Uid},
-        line::Event,
+        line::{Event, Intent},
     },
     node::{Failure, Node},
     plan::{Action, ports},
@@ -99,13 +99,7 @@ impl<N: Node, B: Book> Context<N, B> {
                     next_up: *next_up,
                     backoff: *backoff,
                 };
-                let intended = next.clone().map(|intent| Event::AttemptIntended {
-                    uid: uid.clone(),
-                    intent,
-                });
-                self.book
-                    .record_all(std::iter::once(exited).chain(intended).collect())?;
-                Ok(Done::Next)
+                self.record_exit(uid, exited, next.clone())
             }
             Action::RequestStop {
                 container,
@@ -133,16 +127,33 @@ impl<N: Node, B: Book> Context<N, B> {
                     .map_err(ActionError::Node)?;
                 Ok(Done::Next)
             }
-            Action::RecordRemoved => {
-                let waiting = self.waits_for(uid);
-                let for_ports = self.book.read(|fold| ports::waiting_for(fold, uid));
-                self.book.record(Event::Removed { uid: uid.clone() })?;
-                let mut begun = self.intake.begin_waiting().await?;
-                begun.extend(waiting);
-                begun.extend(for_ports);
-                Ok(Done::Removed { begun })
-            }
+            Action::RecordRemoved => self.record_removed(uid).await,
         }
+    }
+
+    fn record_exit(
+        &self,
+        uid: &Uid,
+        exited: Event,
+        next: Option<Intent>,
+    ) -> Result<Done, ActionError> {
+        let intended = next.map(|intent| Event::AttemptIntended {
+            uid: uid.clone(),
+            intent,
+        });
+        self.book
+            .record_all(std::iter::once(exited).chain(intended).collect())?;
+        Ok(Done::Next)
+    }
+
+    async fn record_removed(&self, uid: &Uid) -> Result<Done, ActionError> {
+        let waiting = self.waits_for(uid);
+        let for_ports = self.book.read(|fold| ports::waiting_for(fold, uid));
+        self.book.record(Event::Removed { uid: uid.clone() })?;
+        let mut begun = self.intake.begin_waiting().await?;
+        begun.extend(waiting);
+        begun.extend(for_ports);
+        Ok(Done::Removed { begun })
     }
 
     /// The incarnation that isn't started before this one, which is unclaimed, is gone.

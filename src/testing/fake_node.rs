@@ -5,6 +5,7 @@
 //! do its work and then fail. The contract suite holds it against the real node, so that it
 //! can't pass what the real one fails.
 
+mod hand;
 mod world;
 
 use std::{
@@ -17,7 +18,6 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::world::{Fault, Joined, Script, SimContainer, Verb, World};
-use super::contract::ContractNode;
 use crate::{
     model::{
         ids::{ContainerId, Uid},
@@ -394,26 +394,6 @@ impl Node for FakeNode {
                 Some(change) => return change,
                 None => self.changed.notified().await,
             }
-        }
-    }
-}
-
-impl ContractNode for FakeNode {
-    fn exit(&self, id: &ContainerId, code: i32) {
-        Self::exit(self, id, code);
-    }
-
-    fn kill_container(&self, id: &ContainerId) {
-        self.end(id, Exit::from_code(137, false));
-    }
-
-    fn kill_monitor(&self, id: &ContainerId) {
-        Self::kill_monitor(self, id);
-    }
-
-    fn break_state(&self, id: &ContainerId) {
-        if let Some(c) = self.world().containers.get_mut(id) {
-            c.broken = true;
         }
     }
 }

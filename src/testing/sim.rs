@@ -32,6 +32,7 @@ mod task_list;
 pub mod theme;
 mod trap;
 mod walk;
+mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
 

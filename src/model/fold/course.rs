@@ -61,11 +61,15 @@ impl InstanceRecord {
     /// Is no main container to run any more: they are over, or an init container failed for good?
     #[must_use]
     pub fn work_over(&self) -> bool {
+        // One that is only intended runs when the init containers have.
+        let runs = |n| {
+            let c = self.container(n);
+            c.is_some_and(|c| matches!(c.phase, Phase::Created | Phase::Running))
+        };
         let stuck = |n| self.is_over(n) && !self.container_completed(n);
         self.spec.is_some()
             && (self.having(Role::Main).all(|n| self.is_over(n))
-                || (self.having(Role::Init).any(stuck)
-                    && !self.having(Role::Main).any(|n| self.may_live(n))))
+                || (self.having(Role::Init).any(stuck) && !self.having(Role::Main).any(runs)))
     }
 
     fn is_current(&self, n: Position) -> bool {

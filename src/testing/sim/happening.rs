@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     model::{ids::ContainerId, ids::Source, instruction::Instruction, observed::Status},
-    node::FailureKind,
     testing::fake_node::{Fault, Script, Verb},
 };
 
@@ -378,44 +377,5 @@ fn accept(
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(told) = told.get_mut(key).filter(|t| t.ticket == ticket) {
         told.accepted = true;
-    }
-}
-
-/// Faults that a runtime's verb may meet.
-pub(super) const FAULTS: [Fault; 6] = [
-    Fault::Before(FailureKind::Transient),
-    Fault::After(FailureKind::Transient),
-    Fault::Before(FailureKind::Permanent),
-    Fault::After(FailureKind::Hung),
-    Fault::Before(FailureKind::ProgramMissing),
-    Fault::Before(FailureKind::DiskFull),
-];
-
-/// Every verb.
-pub(super) const VERBS: [Verb; 7] = [
-    Verb::Image,
-    Verb::Sandbox,
-    Verb::Create,
-    Verb::Start,
-    Verb::Signal,
-    Verb::Remove,
-    Verb::RemoveSandbox,
-];
-
-/// What is wanted of local instances, as their clients know it.
-pub(super) fn wanted(sim: &Sim) -> Vec<(String, Told)> {
-    let told = sim.told.lock().unwrap_or_else(PoisonError::into_inner);
-    let local = told.iter().filter(|(name, _)| *name != "cordon");
-    local
-        .map(|(name, told)| (name.clone(), told.clone()))
-        .collect()
-}
-
-/// Is the node drained, as far as whoever asked last was told? None: nobody knows.
-pub(super) fn drained(sim: &Sim) -> Option<bool> {
-    let told = sim.told.lock().unwrap_or_else(PoisonError::into_inner);
-    match told.get("cordon") {
-        Some(told) => told.accepted.then_some(told.wanted.is_some()),
-        None => Some(false),
     }
 }

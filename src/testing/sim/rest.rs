@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, pin::pin, task};
 use super::{
     Sim,
     ground::State as Shared,
-    happening::{GARBAGE, drained, wanted},
+    happening::GARBAGE,
+    wanted::{drained, wanted},
 };
 use crate::{
     model::{
         fold::{Desired, InstanceRecord},
-        ids::{InstanceId, Source, Uid},
+        ids::{ContainerId, InstanceId, Source, Uid},
         line::Event,
         observed::Status,
         spec::{RestartPolicy, Role},
@@ -115,22 +116,24 @@ impl Sim {
         false
     }
 
-    /// Init containers come to their end.
+    /// Init containers come to their end, one after another.
     fn end_inits(&mut self) {
-        let running = super::node::containers(&self.fake, Some(Status::Running));
-        for id in running {
-            let is_init = {
-                let state = self.ground.state();
-                let record = state.disk.fold.instances.get(&id.uid);
-                let attempt = record.and_then(|r| r.container(id.n));
-                attempt.is_some_and(|c| c.role == Role::Init && c.attempt == id.attempt)
-            };
-            if is_init {
-                self.fake.exit(&id, 0);
-                super::judge::world(&mut self.ground.state(), &self.fake.world());
-                self.settle();
-            }
+        while let Some(id) = self.running_init() {
+            self.fake.exit(&id, 0);
+            super::judge::world(&mut self.ground.state(), &self.fake.world());
+            self.settle();
         }
+    }
+
+    fn running_init(&self) -> Option<ContainerId> {
+        let running = super::node::containers(&self.fake, Some(Status::Running));
+        let state = self.ground.state();
+        let is_init = |id: &ContainerId| {
+            let record = state.disk.fold.instances.get(&id.uid);
+            let attempt = record.and_then(|r| r.container(id.n));
+            attempt.is_some_and(|c| c.role == Role::Init && c.attempt == id.attempt)
+        };
+        running.into_iter().find(is_init)
     }
 
     fn look_over(&mut self) {
@@ -250,6 +253,7 @@ fn unlike(
         (Some(text), None) => {
             (!has_completed(state, &id, text)).then(|| format!("{id} was to run, and is gone"))
         }
+        (Some(_), Some(record)) if refused_while_drained(record) => None,
         (Some(text), Some(record)) => {
             if record.desired != Desired::Run || &*record.definition != text {
                 return Some(format!("{id} is not what was accepted last"));
@@ -257,6 +261,12 @@ fn unlike(
             stalled(record, world)
         }
     }
+}
+
+/// Did it come while the node took nothing new? That is final, and whoever asked was told.
+fn refused_while_drained(record: &InstanceRecord) -> bool {
+    let refusal = record.refusal.as_ref();
+    refusal.is_some_and(|r| r.reason == Reason::NodeDraining)
 }
 
 /// Is it at rest though it should run?

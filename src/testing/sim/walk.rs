@@ -2,15 +2,32 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{
-    Happening, Outcome, Sim,
-    dice::Dice,
-    happening::{FAULTS, VERBS},
-    scheduler::Loss,
-    shape::Shape,
-    trap::Death,
+use super::{Happening, Outcome, Sim, dice::Dice, scheduler::Loss, shape::Shape, trap::Death};
+use crate::{
+    node::FailureKind,
+    testing::fake_node::{Fault, Script, Verb},
 };
-use crate::testing::fake_node::Script;
+
+/// Faults that a runtime's verb may meet.
+const FAULTS: [Fault; 6] = [
+    Fault::Before(FailureKind::Transient),
+    Fault::After(FailureKind::Transient),
+    Fault::Before(FailureKind::Permanent),
+    Fault::After(FailureKind::Hung),
+    Fault::Before(FailureKind::ProgramMissing),
+    Fault::Before(FailureKind::DiskFull),
+];
+
+/// Every verb.
+const VERBS: [Verb; 7] = [
+    Verb::Image,
+    Verb::Sandbox,
+    Verb::Create,
+    Verb::Start,
+    Verb::Signal,
+    Verb::Remove,
+    Verb::RemoveSandbox,
+];
 
 /// So many ids there are of each source; few, so that happenings meet.
 const IDS: u64 = 2;
