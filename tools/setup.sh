@@ -12,7 +12,8 @@ RUN=(
     conmon:conmon              # the container monitor
     skopeo:skopeo              # fetches images
     umoci:umoci                # unpacks images
-    iptables:iptables          # host ports, where CNI plugins are
+    iptables:iptables          # what CNI's plugins make masquerading and host ports of
+    /usr/lib/cni/bridge:containernetworking-plugins   # bridge, addresses, host ports
     ip:iproute2                # to look at network namespaces by hand
     jq:jq                      # how make demo, and you, read JSON
 )
