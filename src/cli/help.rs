@@ -25,8 +25,11 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Node",
         &["run", "status", "images", "drain", "uncordon", "doctor"],
     ),
-    ("Instances", &["ps", "describe", "apply", "delete", "logs"]),
-    ("Why", &["plan", "explain", "events", "state"]),
+    (
+        "Instances",
+        &["ps", "describe", "apply", "delete", "logs", "exec"],
+    ),
+    ("Why", &["plan", "explain", "events", "leaks", "state"]),
     ("Other", &["config", "completion", "help"]),
 ];
 

@@ -22,7 +22,8 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
             record.source != Source::Scheduler || record.destroyed_by == Some(Source::Scheduler);
         return match &record.reported {
             Some(former) if !own_word => former.clone(),
-            _ => StateReport::plain(State::Destroying),
+            _ => outliving(record, State::Destroying)
+                .unwrap_or_else(|| StateReport::plain(State::Destroying)),
         };
     }
     if let Some(refusal) = &record.refusal {
@@ -34,6 +35,9 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
             exit_code: Some(0),
             ..StateReport::because(State::Terminated, Reason::Completed, message)
         };
+    }
+    if let Some(failed) = outliving(record, State::Failed) {
+        return failed;
     }
     if let Some(failed) = record
         .positions()
@@ -51,6 +55,18 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
         return StateReport::plain(State::Running);
     }
     on_the_way(record)
+}
+
+/// The state where a container that is to end outlives SIGKILL.
+fn outliving(record: &InstanceRecord, state: State) -> Option<StateReport> {
+    let outlives = |c: &ContainerRecord| c.stop.as_ref().is_some_and(|s| s.unkillable);
+    let (_, c) = record.attempted().find(|(_, c)| outlives(c))?;
+    let message = format!(
+        "container {}: its process outlives SIGKILL, so it hangs in the kernel; tried again every \
+         30 s, a reboot ends it",
+        c.name
+    );
+    Some(StateReport::because(state, Reason::Unkillable, message))
 }
 
 /// Not all is up, and nothing has failed: why.

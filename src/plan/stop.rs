@@ -9,8 +9,9 @@ use crate::model::{
     fold::ContainerRecord, ids::ContainerId, observed::Status, phase::Phase, state::Reason,
 };
 
-/// How soon a container that got SIGKILL is looked at again, in ms.
-const KILL_RECHECK_MS: u64 = 1_000;
+/// A container that got SIGKILL is looked at again by then at the latest, in ms; who sent it looks
+/// sooner at first, and ever later.
+const KILL_RECHECK_MS: u64 = 30_000;
 
 /// Stops an attempt that may live: SIGTERM, the grace of the definition it was made from,
 /// SIGKILL.

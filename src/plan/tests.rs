@@ -185,6 +185,7 @@ impl Row {
                 deadline_up,
                 asked_up: NOW,
                 reason: None,
+                unkillable: false,
             });
         })
     }
@@ -530,7 +531,7 @@ fn what_is_to_be_gone_is_ended_and_removed() {
         (
             "its grace is over",
             running().stop(NOW),
-            "kill 0-1, wake +1000",
+            "kill 0-1, wake +30000",
         ),
         (
             "it ended",
@@ -586,7 +587,7 @@ fn what_is_to_be_gone_is_ended_and_removed() {
                 .seen(Status::Paused)
                 .stop(NOW)
                 .gone(),
-            "kill 0-1, wake +1000",
+            "kill 0-1, wake +30000",
         ),
         (
             "an attempt that the journal doesn't know lives",
@@ -625,6 +626,7 @@ fn a_drained_node_stops_what_runs_and_starts_nothing() {
                         deadline_up: NOW,
                         asked_up: NOW,
                         reason: Some(Reason::NodeDrained),
+                        unkillable: false,
                     });
                 }),
             "record-exit 0-1 0 NodeDrained +0 0, create 0-2",

@@ -29,6 +29,9 @@ const KILL_RECHECK_MS: u64 = 1_000;
 /// The longest time between two SIGKILLs, in ms.
 const KILL_RECHECK_CAP_MS: u64 = 30_000;
 
+/// So many SIGKILLs, 15 s after the first, and the state says that the process outlives them.
+const UNKILLABLE_AFTER: u32 = 5;
+
 /// What an action ended with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Done {
@@ -111,6 +114,7 @@ impl<N: Node, B: Book> Context<N, B> {
                     container: container.clone(),
                     deadline_up: *deadline_up,
                     reason: *reason,
+                    unkillable: false,
                 })?;
                 match terminate {
                     true => self.terminate(container).await,
@@ -194,10 +198,30 @@ impl<N: Node, B: Book> Context<N, B> {
             .signal(container, SIGKILL)
             .await
             .map_err(ActionError::Node)?;
+        if kills == UNKILLABLE_AFTER {
+            self.say_unkillable(container)?;
+        }
         let recheck = (KILL_RECHECK_MS << (kills - 1).min(5)).min(KILL_RECHECK_CAP_MS);
         Ok(Done::Wait {
             up: self.book.now().up + recheck,
         })
+    }
+
+    /// Writes down, once, that a process outlives SIGKILL; why and when it was to end stays.
+    fn say_unkillable(&self, container: &ContainerId) -> Result<(), BookError> {
+        let asked = self.book.read(|fold| {
+            let record = fold.instances.get(&container.uid)?;
+            record.container(container.n)?.stop.clone()
+        });
+        if let Some(stop) = asked.filter(|stop| !stop.unkillable) {
+            self.book.record(Event::StopRequested {
+                container: container.clone(),
+                deadline_up: stop.deadline_up,
+                reason: stop.reason,
+                unkillable: true,
+            })?;
+        }
+        Ok(())
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<Done, ActionError> {

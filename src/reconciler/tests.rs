@@ -323,6 +323,51 @@ async fn the_first_restart_is_at_once_and_the_next_ones_back_off_across_crashes(
 }
 
 #[tokio::test]
+async fn s25_a_process_that_outlives_sigkill_is_told_and_makes_nothing_else_wait() {
+    let bench = Bench::new();
+    bench.node.world().stubborn = true;
+    let hung = bench.create("hung", definition("Always", 1, 1)).await;
+    bench.rest().await;
+    let id = bench.fold(|f| f.instances[&hung].current(0)).unwrap();
+    bench.node.world().unkillable.insert(id);
+    let began = bench.book.now().up;
+    bench.destroy("hung").await;
+    let report = || bench.fold(|f| f.instances[&hung].reported.clone().unwrap());
+    while report().reason != Some(Reason::Unkillable) {
+        bench.settle().await;
+        bench.book.advance(500);
+        assert!(bench.book.now().up - began < 60_000, "{:?}", report());
+    }
+    assert_eq!(report().state, State::Destroying);
+    // Another one comes and goes meanwhile.
+    bench.node.world().stubborn = false;
+    bench.create("other", definition("Always", 1, 2)).await;
+    bench.settle().await;
+    let other = bench.fold(|f| {
+        let id = "other".parse().unwrap();
+        f.by_instance(&id).unwrap().reported.clone().unwrap()
+    });
+    assert_eq!(other.state, State::Running);
+    // Tries are few, and one is enough once the kernel lets go.
+    let kills = || {
+        let world = bench.node.world();
+        let killed = |(verb, what): &&(Verb, String)| *verb == Verb::Signal && what.ends_with(" 9");
+        world.calls.iter().filter(killed).count()
+    };
+    let (before, from) = (kills(), bench.book.now().up);
+    while bench.book.now().up - from < 600_000 {
+        let end = run_turn(&bench.context, &hung, &Superseded::default()).await;
+        let due = end.wake_up.unwrap();
+        bench.book.advance(due.saturating_sub(bench.book.now().up));
+    }
+    let tries = kills() - before;
+    assert!((10..=25).contains(&tries), "{tries} in ten minutes");
+    bench.node.world().unkillable.clear();
+    bench.rest().await;
+    assert!(bench.fold(|f| !f.instances.contains_key(&hung)));
+}
+
+#[tokio::test]
 async fn a_stubborn_process_is_killed_at_the_deadline_that_the_journal_has() {
     let mut bench = Bench::new();
     bench.node.world().stubborn = true;

@@ -293,7 +293,8 @@ impl Node for FakeNode {
         // Frozen processes get nothing but SIGKILL, with which they are thawed.
         let obeys = |c: &SimContainer| c.obeys && c.status != Status::Paused;
         let obeys = self.world().containers.get(id).is_some_and(obeys);
-        if signal == 9 || obeys {
+        let hangs = self.world().unkillable.contains(id);
+        if !hangs && (signal == 9 || obeys) {
             self.end(id, Exit::from_code(128 + signal, false));
         }
         after(fault, Verb::Signal, ())

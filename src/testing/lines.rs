@@ -262,6 +262,7 @@ impl Die {
                 container,
                 deadline_up: self.number,
                 reason: self.reason(),
+                unkillable: false,
             },
             6 => Event::StepRemoved { container },
             _ => Event::MonitorLost { container },

@@ -57,8 +57,12 @@ pub fn narrate(event: &Event, name: &dyn Fn(&ContainerId) -> Option<String>) -> 
         Event::StopRequested {
             container: id,
             reason,
+            unkillable,
             ..
-        } => format!("{} is asked to stop{}", container(id), because(*reason)),
+        } => match unkillable {
+            false => format!("{} is asked to stop{}", container(id), because(*reason)),
+            true => format!("{} outlives SIGKILL", container(id)),
+        },
         Event::StepRemoved { container: id } => {
             format!("nothing of {} is left but its log", container(id))
         }

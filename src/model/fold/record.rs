@@ -79,6 +79,9 @@ pub struct Stop {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Has it outlived SIGKILL several times?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unkillable: bool,
 }
 
 /// So much of a grace is left for SIGTERM by a hook before it, in ms, as kubelet does.

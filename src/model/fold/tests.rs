@@ -286,6 +286,7 @@ fn an_attempt_that_is_removed_before_it_ran_leaves_no_pid_and_is_no_failure() {
             container: again.clone(),
             deadline_up: 1,
             reason: None,
+            unkillable: false,
         });
         let state = pen.write(Event::StepRemoved { container: again });
         assert_eq!(state, None, "the former attempt's exit is old news");
@@ -468,6 +469,7 @@ fn a_stops_deadline_counts_anew_after_a_reboot() {
         container: id,
         deadline_up: 40_000,
         reason: None,
+        unkillable: false,
     };
     pen.write_at(moment(10_000), stop);
     pen.write_at(moment_in("boot-2", 100), Event::Boot {});

@@ -222,12 +222,15 @@ fn apply_to_container(record: &mut InstanceRecord, event: &Event, moment: &Momen
             container,
             deadline_up,
             reason,
+            unkillable,
         } => {
             if let Some(c) = current(record, container) {
+                let asked = c.stop.as_ref().filter(|_| *unkillable);
                 c.stop = Some(Stop {
                     deadline_up: *deadline_up,
-                    asked_up: moment.up,
+                    asked_up: asked.map_or(moment.up, |s| s.asked_up),
                     reason: *reason,
+                    unkillable: *unkillable,
                 });
                 // An unwell container ends alone; all other ends are those of the instance.
                 if !reason.is_some_and(|r| r.is_unwell()) {

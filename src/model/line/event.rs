@@ -231,6 +231,9 @@ pub enum Event {
         /// Why it is stopped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
+        /// Has it outlived SIGKILL several times since?
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unkillable: bool,
     },
     /// Nothing of this attempt is left on the node.
     StepRemoved {

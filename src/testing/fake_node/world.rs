@@ -164,6 +164,8 @@ pub struct World {
     pub runs: BTreeMap<(Uid, u16), u32>,
     /// Do processes that are to be made end on SIGTERM?
     pub stubborn: bool,
+    /// Containers whose process hangs in the kernel: not even SIGKILL ends it.
+    pub unkillable: BTreeSet<ContainerId>,
     /// Do monitors tell an exit only after the end of its process was seen?
     pub slow_monitors: bool,
     pub(super) next_pid: i32,
