@@ -181,6 +181,7 @@ fn the_main_help_shows_every_command_in_its_group() {
     Node:
       run         Run the node agent
       status      Show the node, its link and what is degraded
+      images      List, pull and prune images
       drain       Stop every instance until `uncordon`, also across a reboot
       uncordon    Run every instance again
       doctor      Check whether this machine can be a node
@@ -191,11 +192,13 @@ fn the_main_help_shows_every_command_in_its_group() {
       apply       Run a definition
       delete      Destroy an instance
       logs        Print what a container wrote
+      exec        Run a command in a container
 
     Why:
       plan        Show what would be done now, and why
       explain     Tell why an instance is as it is
       events      Print what happened, as it happened
+      leaks       Show what is on the node and shouldn't be
       state       Read the records themselves
 
     Other:
