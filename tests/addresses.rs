@@ -130,13 +130,18 @@ async fn s14_no_number_of_reboots_exhausts_the_addresses() {
             let emptied = world.node.layout().addresses();
             fs::remove_dir_all(emptied).unwrap();
         }
+        // What a start does first.
         world.node = world.restarted().unwrap();
+        world.node.sweep_sandboxes().await.unwrap();
         proof.one("reboots");
     }
     for uid in &uids {
         world.node.remove_sandbox(uid).await.unwrap();
     }
     assert_eq!(taken(&world.node.layout().addresses()), BTreeSet::new());
+    let rules = Command::new("iptables-save").output().unwrap().stdout;
+    let network = format!("riklet-{}", world.config.node_uid);
+    assert!(!String::from_utf8_lossy(&rules).contains(&network));
     assert_eq!(proof.count("reboots"), reboots + 1);
     proof.conclude("addresses", &[]);
 }
