@@ -28,7 +28,7 @@ pub const ROWS: &[Row] = &[
         input: "an unknown kind",
         wire: "FAILED Unsupported",
         code: 1,
-        line: "riklet: *applied.json: kind is not a kind that riklet runs; it must be \"Pod\"",
+        line: "riklet: *applied.json: kind is Deployment, which a node doesn't run: write its Pod template as a Pod",
         modes: "",
         case: |w| of_kind(w, "Deployment"),
     },
