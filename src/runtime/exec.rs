@@ -8,7 +8,7 @@
 //! `runc exec` lives in the cgroup of its call. With a terminal it is given one end of a pty of
 //! ours, and makes another pty inside between which it passes things on: it is the container's
 //! own, so that no descriptor of the host's gets inside. What it starts lives in the container's
-//! cgroup; see [`strays`](super::strays).
+//! cgroup; see [`strays`].
 
 mod pump;
 

@@ -18,9 +18,9 @@ use crate::model::{
 pub enum Event {
     /// First line of every segment.
     SegmentHeader {
-        /// [`FORMAT`] of its writer.
+        /// [`FORMAT`](super::FORMAT) of its writer.
         format: u32,
-        /// [`MIN_READER`] of its writer.
+        /// [`MIN_READER`](super::MIN_READER) of its writer.
         min_reader: u32,
         /// The journal's uuid.
         journal: String,
