@@ -48,7 +48,11 @@ pub struct Context<N, B> {
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
     bell: Option<mpsc::UnboundedSender<Uid>>,
+    /// Never asked for within a look into the book, nor held over one: that would be the other
+    /// way round elsewhere.
     memory: Mutex<Memory>,
+    /// One look for a host port and its line at a time. Taken before the book, never within it.
+    ports: Mutex<()>,
     #[cfg(any(test, feature = "testing"))]
     pub(crate) witness: Option<Witness>,
 }
@@ -75,6 +79,7 @@ impl<N: Node, B: Book> Context<N, B> {
             operations,
             bell: None,
             memory: Mutex::default(),
+            ports: Mutex::default(),
             #[cfg(any(test, feature = "testing"))]
             witness: None,
         }
@@ -106,6 +111,11 @@ impl<N: Node, B: Book> Context<N, B> {
     /// Nobody watches a daemon.
     #[cfg(not(any(test, feature = "testing")))]
     pub(super) fn tell(&self, _: &Action, _: Side) {}
+
+    /// Whoever has this may look for a host port and take it.
+    pub(super) fn ports_turn(&self) -> MutexGuard<'_, ()> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

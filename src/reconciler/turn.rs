@@ -51,6 +51,8 @@ pub(super) enum Known {
 /// Reads what is known of an incarnation.
 pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Known {
     let hold_starts = context.is_held(uid) || !context.leaving_before(uid).is_empty();
+    // Before the look into the book: see `Context`.
+    let signalled = context.signalled(uid);
     context.book.read(|fold| match fold.instances.get(uid) {
         Some(record) => {
             let circumstances = Circumstances {
@@ -59,7 +61,7 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
                 acknowledged: fold.acknowledged(uid),
                 hold_starts,
                 ports_held: ports::holders(fold, uid).any(|holder| holder.leaving),
-                signalled: context.signalled(uid),
+                signalled,
                 awaited: BTreeMap::new(),
             };
             Known::Record(Box::new(record.clone()), circumstances)
@@ -68,7 +70,7 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
             Some(disowned) => Known::Disowned {
                 seq: disowned.seq,
                 deadline_up: disowned.deadline_up,
-                signalled: context.signalled(uid),
+                signalled,
             },
             None => Known::Nothing {
                 removed: fold.was_removed(uid),

@@ -133,7 +133,7 @@ impl<N: Node, B: Book> Context<N, B> {
         claim: Option<NetworkClaim>,
     ) -> Result<Option<String>, ActionError> {
         // One at a time: between the look and the line nobody else takes the port.
-        let _one = self.memory();
+        let _one = self.ports_turn();
         let held = self.book.read(|fold| {
             let holder = ports::holders(fold, uid).next()?;
             let (port, instance) = (holder.port, &holder.record.instance);
