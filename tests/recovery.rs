@@ -302,7 +302,7 @@ fn disk_full_is_as_the_page_says() {
         let failed = d
             .lines()
             .into_iter()
-            .filter(|l| l["kind"] == "start_failed");
+            .filter(|l| l["kind"] == "sandbox_failed" || l["kind"] == "start_failed");
         (failed.count() == 2).then_some(())
     });
     assert!(process_runs(pid));
