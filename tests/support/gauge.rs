@@ -70,10 +70,8 @@ pub fn grown(before: &Weight, after: &Weight, margins: &Margins) -> Vec<String> 
     over("memory", before.memory, after.memory, 8 << 20);
     // One may be open for the moment of a sample.
     over("fds", before.fds, after.fds, 2);
-    // Threads for blocking work are begun as a burst needs them, at most 32 (BLOCKING in
-    // src/cli/run.rs), and work now and then keeps them: their number is a matter of the moment.
-    // One leaked a workload is far beyond that.
-    over("threads", before.threads, after.threads, 32);
+    // A blocking thread may be on its way out or just begun.
+    over("threads", before.threads, after.threads, 4);
     over("zombies", 0, after.zombies, 0);
     over("snapshots", 0, after.snapshots, 2);
     if let Some(segments) = margins.segments {
