@@ -159,7 +159,7 @@ impl Network {
 
     /// As [`missing`], of this node.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
+    pub fn missing(&self) -> Option<Lack> {
         missing(&self.config)
     }
 
@@ -345,9 +345,25 @@ impl Network {
     }
 }
 
+/// Why instances get no network although they should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// A plugin isn't there: they have `lo` only.
+    #[error("{0}")]
+    Plugin(String),
+    /// The operator's configuration can't be used: their sandboxes can't be made.
+    #[error("{why}")]
+    List {
+        /// The directory that it is looked for in.
+        dir: PathBuf,
+        /// Why not.
+        why: String,
+    },
+}
+
 /// Why instances get no network although they should; reads files, changes nothing.
 #[must_use]
-pub fn missing(config: &NetworkConfig) -> Option<String> {
+pub fn missing(config: &NetworkConfig) -> Option<Lack> {
     if !config.enabled {
         return None;
     }
@@ -355,10 +371,13 @@ pub fn missing(config: &NetworkConfig) -> Option<String> {
         None => cni::missing(own::PLUGINS.into_iter(), &config.bin_dirs),
         Some(dir) => match ConfigList::load(dir) {
             Ok((_, list)) => cni::missing(list.programs(), &config.bin_dirs),
-            Err(e) => return Some(one_line(&e)),
+            Err(e) => {
+                let (dir, why) = (dir.clone(), one_line(&e));
+                return Some(Lack::List { dir, why });
+            }
         },
     };
-    lacking.map(|e| e.to_string())
+    lacking.map(|e| Lack::Plugin(e.to_string()))
 }
 
 fn at<'a>(uid: &'a Uid, claim: &'a NetworkClaim, netns: Option<&'a Path>) -> Attachment<'a> {
