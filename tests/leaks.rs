@@ -386,3 +386,34 @@ fn what_is_just_being_pulled_or_made_is_no_leak_and_a_dead_daemons_pull_is_one()
     daemon.ok(&["delete", "web"]);
     daemon.until_nothing_is_left();
 }
+
+#[test]
+fn while_pods_come_and_go_nothing_of_them_is_taken_for_a_leak() {
+    let mut daemon = Daemon::prepare().network("");
+    daemon.start();
+    let names = ["one", "two", "three"];
+    let mut looks = 0;
+    for round in 0..9 {
+        let name = names[round % names.len()];
+        if daemon.row(&format!("{name}@cli")).is_some() {
+            daemon.ok(&["delete", name]);
+        } else {
+            daemon.apply(&daemon.definition(name, WAITS));
+        }
+        // From the moment at which it is accepted until it is as it is to be.
+        daemon.wait("what was asked for", |d| {
+            let none = leaks(d);
+            assert_eq!((none.code, found(&none).len()), (0, 0), "{none:?}");
+            looks += 1;
+            let row = d.row(&format!("{name}@cli"));
+            row.is_none_or(|row| row["state"] == "Running")
+                .then_some(())
+        });
+    }
+    assert!(looks > 9, "nothing was looked at amid its making: {looks}");
+    for name in names {
+        daemon.cli(&["delete", name]);
+    }
+    daemon.until_nothing_is_left();
+    assert_eq!(leaks(&daemon).code, 0);
+}

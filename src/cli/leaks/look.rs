@@ -87,6 +87,12 @@ pub(super) fn all(ground: &Ground) -> Result<Vec<Thing>, LookError> {
     let layout = Layout::new(&ground.state, &ground.run);
     let mut found = Vec::new();
     directories(&layout, &mut found)?;
+    // Within a minute after an id's next incarnation took the place of its tombstone a living
+    // daemon lets go of the former one's logs.
+    found.retain(|thing| match &thing.of {
+        Of::Logs(uid) => ground.life == Life::Over || !ground.uids.contains(uid),
+        _ => true,
+    });
     let cgroups = Cgroups::detect(&format!("/riklet-{}", ground.node))?;
     let alive = in_cgroups(&cgroups, ground.life, &mut found);
     network::all(ground, &layout, &mut found)?;
