@@ -118,6 +118,14 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     }
 }
 
+/// Every incarnation that a fold names: its lines may be gone by then.
+fn heard_of(fold: &Fold) -> impl Iterator<Item = &Uid> {
+    let live = fold.instances.iter();
+    let live = live.flat_map(|(uid, record)| record.former.iter().chain([uid]));
+    let gone = fold.tombstones.values();
+    live.chain(gone.flat_map(|tombstone| tombstone.former.iter().chain([&tombstone.uid])))
+}
+
 fn absolute(dir: &Path) -> Result<PathBuf, CliError> {
     // As the daemon has it in mounts and command lines.
     std::path::absolute(dir)
@@ -160,8 +168,8 @@ fn ground(
             _ => {}
         }
     }
-    for (uid, record) in &fold.instances {
-        uids.insert(uid.clone());
+    uids.extend(heard_of(fold).cloned());
+    for record in fold.instances.values() {
         let sandbox = record.sandbox.as_ref();
         sandbox.and_then(|s| s.claim.as_ref()).map(&mut joins);
     }
@@ -279,3 +287,6 @@ fn text(view: &View) -> String {
     let count = counted(view.leaks.len(), "leak");
     format!("{count}:\n{}", table(["KIND", "WHAT", "WHY", "MEND"], rows))
 }
+
+#[cfg(test)]
+mod tests;

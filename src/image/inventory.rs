@@ -251,3 +251,6 @@ impl Fullness {
         u64::try_from(percent).unwrap_or(100)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,8 @@ pub fn held_by(dir: &Path) -> Option<i32> {
     let mut file = File::open(dir.join("lock")).ok()?;
     let pid = holder_pid(&mut file).filter(|pid| !is_dying(*pid))?;
     let lock = file.metadata().ok()?;
+    // The pid may be ours by now, and having looked isn't having it.
+    drop(file);
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let mut open = open.filter_map(|fd| std::fs::metadata(fd.ok()?.path()).ok());
     open.any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
