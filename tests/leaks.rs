@@ -324,6 +324,66 @@ fn what_a_gone_sandbox_left_in_the_network_is_named_and_mended_and_nothing_of_ot
 }
 
 #[test]
+fn what_is_called_like_an_image_and_is_none_is_named_unless_something_runs_from_it() {
+    let mut daemon = Daemon::prepare().env("RIKLET_IMAGES__GC_MIN_AGE", "1h");
+    daemon.start();
+    // An image of its own: what another node runs from one of this name counts as well.
+    let layout = daemon.dir().join("own");
+    let image = Image::marked(&daemon.node()).cmd(&["/bin/sh", "-c", WAITS]);
+    image.write(&layout);
+    let mut web = daemon.definition("web", WAITS);
+    web["spec"]["containers"][0]["image"] = json!(format!("oci:{}:img", layout.display()));
+    daemon.apply(&web);
+    daemon.until("web@cli", "Running");
+    let snapshots = daemon.state().join("snapshots");
+    let rows = daemon.ok(&["images", "ls", "-o", "json"]).json();
+    let used = rows[0]["snapshot"].as_str().unwrap();
+    let other = format!("sha256-{}", "0".repeat(64));
+    let (damaged, pull) = (format!(".damaged-{other}.0"), ".tmp-1-0".to_owned());
+    for name in [
+        &other,
+        &damaged,
+        &pull,
+        // Whether the daemon is at these can't be told.
+        &format!(".gone-{other}.0"),
+        &format!(".tmp-{}-99", daemon.pid()),
+        // And from these something runs.
+        &format!(".damaged-{used}.0"),
+    ] {
+        fs::create_dir(snapshots.join(name)).unwrap();
+    }
+    fs::write(snapshots.join(used).join("config.json"), "no config").unwrap();
+    let wanted = |names: &[(&str, &String)]| -> BTreeSet<(String, String)> {
+        let path = |name: &str| snapshots.join(name).display().to_string();
+        let all = names.iter();
+        all.map(|(kind, name)| ((*kind).to_owned(), path(name)))
+            .collect()
+    };
+    let all = [
+        ("snapshot", &other),
+        ("snapshot", &damaged),
+        ("pull", &pull),
+    ];
+    let said = leaks(&daemon);
+    assert_eq!((said.code, found(&said)), (1, wanted(&all)), "{said:?}");
+    // What is told as the mend is one.
+    daemon.ok(&["images", "prune"]);
+    assert_eq!(found(&leaks(&daemon)), wanted(&[all[0], all[2]]));
+    daemon.restart();
+    assert_eq!(found(&leaks(&daemon)), wanted(&[all[0]]));
+    fs::remove_dir_all(snapshots.join(&other)).unwrap();
+    let none = leaks(&daemon);
+    assert_eq!((none.code, found(&none).len()), (0, 0), "{none:?}");
+    // Once nothing runs from it any more, the one that was damaged is named, too.
+    daemon.ok(&["delete", "web"]);
+    daemon.wait("its end", |d| d.row("web@cli").is_none().then_some(()));
+    let used = [used.to_owned(), format!(".damaged-{used}.0")];
+    let both = [("snapshot", &used[0]), ("snapshot", &used[1])];
+    assert_eq!(found(&leaks(&daemon)), wanted(&both));
+    daemon.until_nothing_is_left();
+}
+
+#[test]
 fn what_is_just_being_pulled_or_made_is_no_leak_and_a_dead_daemons_pull_is_one() {
     let daemon = Daemon::prepare();
     let plugins = daemon.dir().join("plugins");
