@@ -16,7 +16,7 @@ use oci_spec::image::ImageConfiguration;
 use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::{netns, pins, plug::NetworkConfig},
+    network::{links, netns, own, pins, plug::NetworkConfig},
     node::{Failure, FailureKind, ImageWish, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
@@ -147,6 +147,21 @@ impl RealWorld {
         })
     }
 
+    /// A fresh one whose sandboxes join a network of its own, where CNI's plugins are installed.
+    ///
+    /// # Errors
+    /// The machine lacks what a node needs.
+    pub fn networked() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut world = Self::open()?;
+        world.config.network = NetworkConfig {
+            enabled: true,
+            bin_dirs: vec!["/usr/lib/cni".into(), "/opt/cni/bin".into()],
+            ..NetworkConfig::off()
+        };
+        world.node = world.restarted()?;
+        Ok(world)
+    }
+
     /// Another node on the same ground, as a daemon that was started anew has it.
     ///
     /// # Errors
@@ -188,6 +203,7 @@ impl Drop for RealWorld {
                 let _ = pins::remove_all(&layout.namespaces(&uid));
             }
         }
+        let _ = links::delete(&own::bridge(&self.config.node_uid));
         while self.cgroups.remove("").is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -223,5 +239,14 @@ impl ContractNode for RealNode<BusyboxImage> {
 
     fn break_state(&self, id: &ContainerId) {
         let _ = fs::write(self.layout().runc_dir(id).join("state.json"), "{\"id\":");
+    }
+
+    fn mark_sandbox(&self, uid: &Uid) {
+        // A file system that goes with the sandbox.
+        let _ = fs::write(self.layout().shm(uid).join("mark"), "");
+    }
+
+    fn is_marked(&self, uid: &Uid) -> bool {
+        self.layout().shm(uid).join("mark").exists()
     }
 }

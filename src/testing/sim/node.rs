@@ -204,7 +204,7 @@ impl Node for SimNode {
             world
                 .containers
                 .get(id)
-                .is_some_and(|c| c.status == Status::Created && !c.broken)
+                .is_some_and(|c| c.status == Status::Created && c.monitor && !c.broken)
         };
         let check = |state: &mut State| {
             if fresh() {

@@ -299,7 +299,7 @@ const OF_THE_NODE: &[(&str, &[Happening])] = &[
         "a create fails, a start fails, calls hang",
         &[
             Happening::Fault(Verb::Create, TRANSIENT),
-            Happening::Fault(Verb::Start, Fault::After(FailureKind::Transient)),
+            Happening::Fault(Verb::Start, TRANSIENT),
             Happening::Fault(Verb::Remove, Fault::After(FailureKind::Hung)),
             create(0, ALWAYS, 0),
             pass(70_000),
