@@ -84,6 +84,7 @@ impl SimNode {
         self.fake.power_cut();
         self.fake.take_changes();
         let mut state = self.ground.state();
+        judge::power_cut(&mut state);
         let now = state.clocks.truth;
         let mut world = self.fake.world();
         let ids: Vec<ContainerId> = world.containers.keys().cloned().collect();

@@ -234,6 +234,15 @@ const OF_THE_NODE: &[(&str, &[Happening])] = &[
         ],
     ),
     (
+        "created, and that is not written",
+        &[
+            Happening::DieAt(Point::Verb(Verb::Create), Side::After, Death::Process),
+            create(0, NEVER, 0),
+            exit(3),
+            pass(5_000),
+        ],
+    ),
+    (
         "started, and that is not written",
         &[
             Happening::DieAt(Point::Verb(Verb::Start), Side::After, Death::Process),
