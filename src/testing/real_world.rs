@@ -17,7 +17,7 @@ use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
     network::{links, netns, own, pins, plug::NetworkConfig},
-    node::{Failure, FailureKind, ImageWish, ReadyImage},
+    node::{Failure, FailureKind, ImageWish, Node as _, ReadyImage},
     runtime::{
         bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
         cgroup::Cgroups,
@@ -179,8 +179,37 @@ impl RealWorld {
     }
 }
 
+impl RealWorld {
+    /// Leaves the network by the node's own code: rules in the node's tables are in no directory.
+    fn leave_network(&self) {
+        let pods = names(&self.node.layout().pods());
+        let uids: Vec<Uid> = pods.iter().filter_map(|name| name.parse().ok()).collect();
+        let Some(handle) = tokio::runtime::Handle::try_current()
+            .ok()
+            .filter(|_| self.config.network.enabled && !uids.is_empty())
+        else {
+            return;
+        };
+        tokio::task::block_in_place(|| {
+            handle.block_on(async {
+                for uid in &uids {
+                    let _ = self.node.remove_sandbox(uid).await;
+                }
+            });
+        });
+    }
+}
+
+/// The names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.collect()
+}
+
 impl Drop for RealWorld {
     fn drop(&mut self) {
+        self.leave_network();
         let layout = self.node.layout();
         let until = Instant::now() + Duration::from_secs(5);
         while self.cgroups.populated("") && Instant::now() < until {
