@@ -266,13 +266,18 @@ fn init_containers_run_in_order_and_once_though_the_daemon_is_killed_amid_and_be
     daemon.until_nothing_is_left();
 }
 
-/// A sidecar that ends by itself only when it is told to, and then when its gate is open.
-fn sidecar(daemon: &Daemon, name: &str, more: Value) -> Value {
+/// A container that ends only when it is told to, and then when its gate is open.
+fn reluctant(daemon: &Daemon, name: &str) -> Value {
     let script = format!(
         "trap 'trap \"\" TERM; say \"{name} is told\"; gate {name}-goes; say \"{name} ends\"; exit 0' TERM
          say '{name} begins'; sleep 1000000 & wait"
     );
-    let sidecar = with(container(daemon, name, &script), more);
+    container(daemon, name, &script)
+}
+
+/// The same as a sidecar, with more fields.
+fn sidecar(daemon: &Daemon, name: &str, more: Value) -> Value {
+    let sidecar = with(reluctant(daemon, name), more);
     with(sidecar, json!({ "restartPolicy": "Always" }))
 }
 
@@ -370,6 +375,45 @@ fn a_job_with_sidecars_starts_ends_and_completes_in_order_though_the_daemon_is_k
     }
     daemon.ok(&["delete", pod.name]);
     gone(&daemon, &pod);
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn a_destroy_ends_the_work_and_then_sidecars_in_reverse_though_the_daemon_is_killed_at_each_step() {
+    let mut daemon = node();
+    let inits = ["first", "second"].map(|name| sidecar(&daemon, name, json!({})));
+    let main = reluctant(&daemon, "main");
+    let spec = json!({ "terminationGracePeriodSeconds": 60 });
+    let pod = Pod::new(&daemon, "down", &inits, main, spec);
+    daemon.apply(&pod.definition);
+    daemon.until(&pod.id(), "Running");
+    let order = ["main", "second", "first"];
+    for name in order {
+        pod.says(&daemon, &format!("{name} begins"), 1);
+    }
+    daemon.ok(&["delete", pod.name]);
+    let mut told = Vec::new();
+    for name in order {
+        pod.says(&daemon, &format!("{name} is told"), 1);
+        told.push(format!("{name} is told"));
+        killed(&mut daemon);
+        let mut said = pod.said();
+        said.retain(|what| !what.ends_with("begins"));
+        assert_eq!(said, told, "nobody is told before those have ended");
+        pod.open(&format!("{name}-goes"));
+        told.push(format!("{name} ends"));
+    }
+    gone(&daemon, &pod);
+    let mut said = pod.said();
+    said.retain(|what| !what.ends_with("begins"));
+    assert_eq!(said, told);
+    // All have one grace, that of the first.
+    let asked = pod.lines(&daemon, "stop_requested", None);
+    let deadlines = asked
+        .iter()
+        .map(|line| line["deadline_up"].as_u64().unwrap());
+    let deadlines: Vec<u64> = deadlines.collect();
+    assert_eq!(deadlines, [deadlines[0]; 3]);
     daemon.until_nothing_is_left();
 }
 
