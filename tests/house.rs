@@ -372,7 +372,10 @@ impl OfOthers {
              iptables -w -t nat -N CNI-foreign{pid} &&
              iptables -w -t nat -A CNI-foreign{pid} -s 198.19.7.6/32 -j RETURN &&
              iptables -w -t nat -A POSTROUTING -s 198.19.7.6/32 -m comment \
-                 --comment foreign-{pid} -j RETURN"
+                 --comment foreign-{pid} -j RETURN &&
+             iptables -w -t nat -N CNI-rkt{pid} &&
+             iptables -w -t nat -A POSTROUTING -s 198.19.7.5/32 -m comment \
+                 --comment 'name: \"rkt{pid}\" id: \"x\"' -j CNI-rkt{pid}"
         ));
         assert!(made_it.0, "{made_it:?}");
         made
@@ -398,6 +401,7 @@ impl Drop for OfOthers {
         for text in [
             format!("ip netns del rk-foreign{pid}; ip netns del foreign-{pid}"),
             format!("ip link del rkt{pid}"),
+            format!("tools/rules.sh rkt{pid}"),
             format!(
                 "iptables -w -t nat -F CNI-foreign{pid}; iptables -w -t nat -X CNI-foreign{pid}"
             ),
@@ -413,7 +417,11 @@ impl Drop for OfOthers {
 
 /// Did it succeed, and what did it say?
 fn sh(text: &str) -> (bool, String) {
-    let output = Command::new("sh").args(["-c", text]).output().expect("sh");
+    let output = Command::new("sh")
+        .args(["-c", text])
+        .current_dir(root())
+        .output()
+        .expect("sh");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.success(), said)
 }
@@ -429,7 +437,7 @@ fn a_sweep_takes_what_a_killed_test_made_of_others_and_not_what_a_live_one_did()
     let (before, whole) = (dead.left(), live.left());
     assert_eq!(
         (before.len(), whole.len()),
-        (7, 7),
+        (9, 9),
         "{before:#?} {whole:#?}"
     );
     script("sweep.sh", &["--list".as_ref()], place.path());

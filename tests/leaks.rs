@@ -180,6 +180,8 @@ struct Foreign {
     chain: String,
     link: String,
     keeper: Option<Child>,
+    /// A chain that the test made of the node's, and that nothing leads to.
+    loose: Option<String>,
 }
 
 impl Foreign {
@@ -190,6 +192,7 @@ impl Foreign {
             chain: format!("CNI-foreign{pid}"),
             link: format!("fv{pid}"),
             keeper: None,
+            loose: None,
         };
         let Self {
             name, chain, link, ..
@@ -231,7 +234,9 @@ impl Drop for Foreign {
             let _ = keeper.kill();
             let _ = keeper.wait();
         }
+        let loose = self.loose.take().unwrap_or_default();
         for text in [
+            format!("iptables -w -t nat -F {loose} && iptables -w -t nat -X {loose}"),
             format!("ip link delete {link}"),
             format!("ip netns delete {name}"),
             format!("iptables -w -t nat -F {chain} && iptables -w -t nat -X {chain}"),
@@ -269,6 +274,7 @@ fn what_a_gone_sandbox_left_in_the_network_is_named_and_mended_and_nothing_of_ot
         chain("CNI-", &network, &former),
         chain("CNI-DN-", &network, &former),
     );
+    foreign.loose = Some(loose.clone());
     sh(&format!(
         "iptables -w -t nat -N {led}
          iptables -w -t nat -N {loose}

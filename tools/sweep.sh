@@ -4,8 +4,8 @@
 # directory is swept only if that process is gone (a live process that began after the directory
 # was made is somebody else with a reused pid). A test that makes things of "others" calls them by
 # its pid: namespaces rk-foreign<pid>, foreign-<pid> and rkt<pid>, interfaces fv<pid>, vrkt<pid>
-# and rkt<pid>, chains CNI-foreign<pid> and rules with the comment foreign-<pid>, both in the nat
-# table. What bears no such mark is never touched: other cgroups /riklet-* and namespaces rk-* are
+# and rkt<pid>, chains CNI-foreign<pid>, rules with the comment foreign-<pid>, and what CNI made for
+# the network rkt<pid>, all in the nat table. What bears no such mark is never touched: other cgroups /riklet-* and namespaces rk-* are
 # listed under --list, no more.
 # Usage: tools/sweep.sh [--list]
 set -uo pipefail
@@ -130,6 +130,9 @@ if command -v iptables-save >/dev/null; then
             ;;
         esac
     done <<<"$table"
+    for network in $(iptables-save -t nat 2>/dev/null | grep -oE 'name: \\"rkt[0-9]+\\"' | grep -oE 'rkt[0-9]+' | sort -u); do
+        made_by_the_dead "${network#rkt}" && take "rules of $network" tools/rules.sh "$network"
+    done
 fi
 if [ "$list" = 1 ]; then
     find /sys/fs/cgroup -maxdepth 2 -type d -name 'riklet-*' -printf 'not ours to judge: %p\n' 2>/dev/null

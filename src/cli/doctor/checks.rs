@@ -18,7 +18,10 @@ use super::Check;
 use crate::{
     config::Config,
     image::{Fullness, inventory},
-    network::plug::{self, Lack, NetworkConfig},
+    network::{
+        lack::{self, Lack},
+        plug::NetworkConfig,
+    },
     view::{ImagesUse, size},
 };
 
@@ -142,7 +145,7 @@ fn cni(config: &Config) -> Check {
     if !network.enabled {
         return Check::ok(NAME, "network.enabled is false: instances have only lo");
     }
-    match plug::missing(&network) {
+    match lack::missing(&network) {
         Some(Lack::Plugin(why)) => {
             let found = format!("instances have only lo: {why}");
             let mend = "install containernetworking-plugins, or set network.enabled = false";
