@@ -47,7 +47,7 @@ pub struct Context<N, B> {
     pub book: B,
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
-    bell: Option<mpsc::UnboundedSender<Uid>>,
+    bells: Vec<mpsc::UnboundedSender<Uid>>,
     /// Never asked for within a look into the book, nor held over one: that would be the other
     /// way round elsewhere.
     memory: Mutex<Memory>,
@@ -77,7 +77,7 @@ impl<N: Node, B: Book> Context<N, B> {
             book,
             intake,
             operations,
-            bell: None,
+            bells: Vec::new(),
             memory: Mutex::default(),
             ports: Mutex::default(),
             #[cfg(any(test, feature = "testing"))]
@@ -85,16 +85,16 @@ impl<N: Node, B: Book> Context<N, B> {
         }
     }
 
-    /// A bell that rings for an instance when something was done at it: its probes and hooks may
-    /// be due.
+    /// Another bell that rings for an instance when something was done at it: its probes, its
+    /// hooks, or a look at its volumes may be due.
     pub fn bell(&mut self) -> mpsc::UnboundedReceiver<Uid> {
         let (sender, bell) = mpsc::unbounded_channel();
-        self.bell = Some(sender);
+        self.bells.push(sender);
         bell
     }
 
     pub(super) fn ring(&self, uid: &Uid) {
-        if let Some(bell) = &self.bell {
+        for bell in &self.bells {
             // Nobody hears it only when the daemon stops; the next one looks at everything.
             let _ = bell.send(uid.clone());
         }

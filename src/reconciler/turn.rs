@@ -168,7 +168,12 @@ async fn instructions_are_durable<N: Node, B: Book>(
     known: &Known,
 ) -> Result<(), BookError> {
     match known {
-        Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Record(record, _) => {
+            // A verdict is acted on like an instruction: not if a power cut may still take it back.
+            let verdict = record.evicted.as_ref().map_or(0, |e| e.seq);
+            let seq = record.instructed_seq.max(verdict);
+            context.book.durable(seq).await
+        }
         Known::Disowned { seq, .. } => context.book.durable(*seq).await,
         Known::Nothing { .. } => Ok(()),
     }

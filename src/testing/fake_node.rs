@@ -74,26 +74,6 @@ impl FakeNode {
         self.tell(Change::Instance(id.uid.clone()));
     }
 
-    /// The node loses power: every process is gone, what lies on disk stays, tmpfs is empty.
-    pub fn power_cut(&self) {
-        let mut world = self.world();
-        for c in world.containers.values_mut() {
-            c.status = Status::Absent;
-            c.monitor = false;
-            c.broken = false;
-            c.untold = None;
-        }
-        world.sandboxes.clear();
-        // Leases lie on tmpfs, and the kernel forgets its tables.
-        world.joined.clear();
-    }
-
-    /// Somebody removes an incarnation's namespaces; what runs in them goes on.
-    pub fn lose_sandbox(&self, uid: &Uid) {
-        self.world().sandboxes.remove(uid);
-        self.tell(Change::Instance(uid.clone()));
-    }
-
     /// A hint, as an event source gives it.
     pub fn tell(&self, change: Change) {
         self.world().changes.push_back(change);
@@ -329,6 +309,13 @@ impl Node for FakeNode {
             }
         };
         after(fault, Verb::Errand, ErrandEnd { ok, message })
+    }
+
+    async fn volume_use(&self, uid: &Uid, _: usize, _: u64) -> Result<u64, Failure> {
+        let fault = self.begin(Verb::VolumeUse, uid);
+        before(fault, Verb::VolumeUse).await?;
+        let used = self.world().volume_use;
+        after(fault, Verb::VolumeUse, used)
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

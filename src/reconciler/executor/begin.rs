@@ -31,7 +31,8 @@ struct Wanted {
 fn image_of<'a>(record: &'a InstanceRecord, intent: &Intent) -> Option<&'a str> {
     let image = &record.container_spec(intent.container.n)?.image;
     let snapshot = record.images.get(image)?.snapshot.as_ref();
-    (record.desired == Desired::Run && snapshot == Some(&intent.snapshot)).then_some(image)
+    let wanted = record.desired == Desired::Run && !record.is_evicted();
+    (wanted && snapshot == Some(&intent.snapshot)).then_some(image)
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -95,7 +96,7 @@ impl<N: Node, B: Book> Context<N, B> {
         let wanted = self.book.read(|fold| {
             let record = fold.instances.get(uid)?;
             let spec = record.spec.clone()?;
-            let wanted = record.desired == Desired::Run;
+            let wanted = record.desired == Desired::Run && !record.is_evicted();
             wanted.then(|| (record.instance.clone(), record.generation, spec))
         });
         let Some((instance, generation, workload)) = wanted else {

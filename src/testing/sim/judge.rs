@@ -4,11 +4,17 @@
 //! daemon writes and does. Must never happen here: asking the code under test whether it is
 //! right; what is expected is worked out anew from lines and truth.
 
+mod backoff;
+mod evicted;
 mod kin;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::kin::{Kin, Work, hook_done, kin, shared};
+pub(super) use self::evicted::unlike_evicted;
+use self::{
+    backoff::backed_off,
+    kin::{Kin, Work, hook_done, kin, shared},
+};
 use super::{ground::State, node::Removals};
 use crate::{
     model::{
@@ -89,16 +95,6 @@ fn written_at(sim: &State, line: &Line) -> u64 {
         .unwrap_or(0)
 }
 
-/// Delays by level, in seconds, as design section 6 has them.
-const DELAYS: [u64; 7] = [0, 10, 20, 40, 80, 160, 300];
-
-fn delay(level: u32) -> u64 {
-    let at = usize::try_from(level)
-        .unwrap_or(usize::MAX)
-        .min(DELAYS.len() - 1);
-    DELAYS[at] * 1_000
-}
-
 /// A line is about to be written.
 pub(super) fn line_written(sim: &mut State, line: &Line) {
     let fault = match &line.event {
@@ -112,6 +108,9 @@ pub(super) fn line_written(sim: &mut State, line: &Line) {
             let wrong = exited(sim, container, exit);
             wrong.or_else(|| backed_off(sim, line, container, exit, (*next_up, *backoff)))
         }
+        Event::Evicted {
+            uid, generation, ..
+        } => evicted::verdict(sim, uid, *generation),
         Event::StopRequested { container, .. } => last_of(sim, container, &["stop_requested"])
             .map(|_| format!("the stop of {container} is recorded twice: its grace begins anew")),
         Event::DegradedEntered { mode, detail } if *mode == DegradedMode::Unclaimed => Some(
@@ -141,6 +140,9 @@ fn intended(sim: &State, id: &ContainerId) -> Option<String> {
         return Some(format!("the attempt number of {id} is used again"));
     }
     let generation = sim.disk.fold.instances.get(&id.uid)?.generation;
+    if evicted::is_evicted(&sim.disk.lines, &id.uid, generation) {
+        return Some(format!("{id} follows an eviction"));
+    }
     let end = *ends(sim, id, generation).last()?;
     // An init container runs once more in a sandbox that was made anew.
     let now = kin(sim.disk.fold.instances.get(&id.uid)?, id.n)?;
@@ -182,42 +184,6 @@ fn exited(sim: &State, id: &ContainerId, exit: &Exit) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Is the backoff what it has to be after the ends before?
-fn backed_off(
-    sim: &State,
-    line: &Line,
-    id: &ContainerId,
-    exit: &Exit,
-    (next_up, backoff): (Option<u64>, u32),
-) -> Option<String> {
-    let next = next_up?;
-    let anew = [
-        Reason::Replacing,
-        Reason::NodeDrained,
-        Reason::NodeRebooted,
-        Reason::RuntimeStateLost,
-        Reason::SandboxError,
-    ];
-    if exit.reason.is_some_and(|r| anew.contains(&r)) {
-        return None;
-    }
-    let generation = sim.judge.of.get(id)?.generation;
-    let level = ends(sim, id, generation)
-        .iter()
-        .fold(0, |level, l| match &l.event {
-            Event::Exited { backoff, .. } => *backoff,
-            _ => level + 1,
-        });
-    let started = last_of(sim, id, &["started"]).map(|l| &l.moment);
-    let ran = started.filter(|m| m.boot == line.moment.boot);
-    let clean = ran.is_some_and(|m| line.moment.up - m.up >= 600_000);
-    let level = if clean { 0 } else { level };
-    let waits = next.saturating_sub(line.moment.up);
-    (waits != delay(level) || backoff != level + 1).then(|| {
-        format!("{id} waits {waits} ms at level {backoff}, by its former ends {level} holds")
-    })
 }
 
 /// A line was folded.
@@ -367,9 +333,17 @@ pub(super) fn signal(sim: &mut State, id: &ContainerId, signal: i32) {
     let Some(line) = last_of(sim, id, &["stop_requested"]) else {
         return sim.broken(format!("signal {signal} to {id}, and no stop is recorded"));
     };
-    let Event::StopRequested { deadline_up, .. } = &line.event else {
+    let Event::StopRequested {
+        deadline_up,
+        reason,
+        ..
+    } = &line.event
+    else {
         return;
     };
+    if *reason == Some(Reason::Evicted) && !evicted::is_durable(sim, id) {
+        return sim.broken(format!("{id} is ended by a verdict that isn't durable"));
+    }
     let grace = deadline_up.saturating_sub(line.moment.up);
     let had = sim.clocks.truth - written_at(sim, line);
     let hooked = sim.judge.of.get(id).is_some_and(|kin| kin.pre_stop);
