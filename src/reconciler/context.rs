@@ -66,6 +66,8 @@ pub(super) struct Memory {
     /// When each degraded mode of the runtime was last met.
     met: BTreeMap<DegradedMode, u64>,
     awaited: BTreeMap<ContainerId, u64>,
+    /// What has ended for good and was seen to have no sandbox: no line says that one is gone.
+    vacated: BTreeSet<Uid>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -137,6 +139,22 @@ impl<N: Node, B: Book> Context<N, B> {
             let same = disowned.filter(|(_, d)| d.instance.as_ref() == Some(&record.instance));
             same.map(|(uid, _)| uid.clone()).collect()
         })
+    }
+
+    /// Notes whether an incarnation has ended for good and nothing of its sandbox is left.
+    pub(super) fn note_vacated(&self, uid: &Uid, is: bool) {
+        let mut memory = self.memory();
+        if is {
+            memory.vacated.insert(uid.clone());
+        } else {
+            memory.vacated.remove(uid);
+        }
+    }
+
+    /// Those whose host ports are free although their records are there. Asked for before a look
+    /// into the book.
+    pub(super) fn vacated(&self) -> BTreeSet<Uid> {
+        self.memory().vacated.clone()
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {

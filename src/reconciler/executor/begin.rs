@@ -135,8 +135,10 @@ impl<N: Node, B: Book> Context<N, B> {
     ) -> Result<Option<String>, ActionError> {
         // One at a time: between the look and the line nobody else takes the port.
         let _one = self.ports_turn();
+        let vacated = self.vacated();
         let held = self.book.read(|fold| {
-            let holder = ports::holders(fold, uid).next()?;
+            let mut holders = ports::holders(fold, uid);
+            let holder = holders.find(|holder| !vacated.contains(&holder.record.uid))?;
             let (port, instance) = (holder.port, &holder.record.instance);
             Some(format!(
                 "port {}/{} of the node is held by {instance}",
