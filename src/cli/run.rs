@@ -5,11 +5,12 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, arenas, node};
+use super::{CliError, node};
 use crate::{
     agent,
     config::{self, Config},
     error_chain::one_line,
+    runtime::heap,
 };
 
 #[derive(Debug, clap::Args)]
@@ -158,7 +159,7 @@ const NEWER_FORMAT: u8 = 78;
 
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let config = args.settings()?;
-    arenas::limit();
+    heap::limit_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(WORKERS)

@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod conmon;
 pub mod exec;
 pub mod facts;
+pub mod heap;
 pub mod layout;
 pub mod process;
 pub mod real_node;

@@ -74,9 +74,9 @@ pub(crate) const UNSAFE: &[(&str, &str)] = &[
     ),
     ("src/network/netns.rs", "one ioctl raises `lo`"),
     (
-        "src/cli/arenas.rs",
-        "mallopt keeps glibc to two arenas: with one for every thread the daemon stays at the size \
-         of its largest burst",
+        "src/runtime/heap.rs",
+        "mallopt keeps glibc to two arenas, malloc_trim gives back what they hold: else the daemon \
+         stays at the size of its largest burst",
     ),
 ];
 
