@@ -237,6 +237,12 @@ fn a_field_that_stands_twice_is_a_fault_for_people_in_json_and_in_yaml() {
 #[test]
 fn what_is_no_yaml_is_told_with_its_place_and_its_mend_and_never_quoted() {
     let begun = "kind: Pod\nname: hunter2\nspec:\n";
+    let ten = |of: &str| [of; 10].join(",");
+    let aliases = ["hunter2", "*a0", "*a1", "*a2", "*a3", "*a4", "*a5"].into_iter();
+    let bomb = aliases
+        .enumerate()
+        .map(|(n, of)| format!("  a{n}: &a{n} [{}]\n", ten(of)));
+    let bomb: String = bomb.collect();
     for (rest, expected) in [
         ("\tcontainers: []\n", "isn't indented by tabs: see line 4"),
         (
@@ -244,6 +250,7 @@ fn what_is_no_yaml_is_told_with_its_place_and_its_mend_and_never_quoted() {
             "a template; render it first: see line 4",
         ),
         ("  grace: .inf\n", "a number that is none: see line 4"),
+        (&bomb, "nests too deep or holds more than is read"),
         (
             "  containers: [hunter2\n",
             "is neither JSON nor YAML: see line",

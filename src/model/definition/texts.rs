@@ -102,6 +102,7 @@ fn complaint(error: &serde_saphyr::Error, line: &str) -> &'static str {
     use serde_saphyr::Error;
     let indent = &line[..line.len() - line.trim_start().len()];
     match error.without_snippet() {
+        Error::AliasError { error, .. } => complaint(error, line),
         Error::DuplicateMappingKey { .. } => "has a field twice, of which one has to go",
         Error::NonFiniteFloat { .. } => "has a number that is none",
         Error::Budget { .. }
