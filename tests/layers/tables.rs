@@ -11,6 +11,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "reconciler",
         "reporter",
         "probes",
+        "evictions",
         "api",
     ],
     &["intake", "view"],

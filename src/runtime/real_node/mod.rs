@@ -12,6 +12,7 @@ mod errand;
 mod failure;
 mod images;
 mod logs;
+mod measure;
 mod observe;
 mod remove;
 mod rotate;
@@ -28,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use self::{failure::hung_task, turns::Turns, watch::Watch};
 pub use self::{
@@ -146,6 +147,8 @@ struct Inner<I> {
     watch: Watch,
     turns: Turns<ContainerId>,
     sandbox_turns: Turns<Uid>,
+    /// Who walks through a volume.
+    walks: Semaphore,
     /// The kernel's boot id: what was made in another boot isn't there any more.
     boot: String,
 }
@@ -226,6 +229,7 @@ impl<I: ImageSource> RealNode<I> {
             watch,
             turns: Turns::default(),
             sandbox_turns: Turns::default(),
+            walks: Semaphore::new(1),
             boot: Clock::system().map_err(std::io::Error::other)?.now().boot,
         })))
     }
@@ -348,6 +352,10 @@ impl<I: ImageSource> Node for RealNode<I> {
         limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
         self.do_errand(id, address, errand, limit).await
+    }
+
+    async fn volume_use(&self, uid: &Uid, volume: usize, enough: u64) -> Result<u64, Failure> {
+        self.measure(uid, volume, enough).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
