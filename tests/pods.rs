@@ -1,12 +1,12 @@
-//! Pods in the style of Kubernetes' documentation, from tests/documented/: all are started on one node,
-//! side by side, and each does what its author means, seen from inside or from outside; or is
-//! refused with all its reasons.
+//! Scenarios S06 to S09 with whole pods: init containers, sidecars, several main ones, a network of
+//! their own. (tests/scenarios.rs and tests/adoption.rs have them with one container.)
 
 #![allow(
+    missing_docs,
     unreachable_pub,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test; clippy knows only #[test] functions as such"
 )]
@@ -15,453 +15,424 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    #[allow(dead_code, reason = "each test file uses its own part")]
+    pub mod proof;
+}
+mod survival {
+    pub mod gates;
+    pub mod machine;
+    pub mod node;
 }
 
 use std::{
+    collections::BTreeSet,
     fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
 };
 
-use serde_json::Value;
-use support::daemon::{Daemon, Said};
+use serde_json::{Value, json};
+use support::{
+    daemon::process_runs,
+    leaks,
+    proof::{Proof, rounds},
+};
+use survival::node::Node;
 
-/// A node with the files, which name the local image and a directory of the test.
-struct Bench {
-    daemon: Daemon,
+/// Says that it ran and waits; exits with 0 at SIGTERM and SIGUSR2, with 37 at SIGUSR1.
+const OBEY: &str = "trap 'exit 0' TERM USR2; trap 'exit 37' USR1; echo ran; while :; do sleep 1000000 & wait; done";
+
+/// A container by its name and script.
+fn container(node: &Node, name: &str, script: &str) -> Value {
+    let env = [json!({ "name": "SCRIPT", "value": script })];
+    json!({ "name": name, "image": node.daemon.image(), "env": env })
 }
 
-impl Bench {
-    fn begin() -> Self {
-        let this = Self {
-            daemon: Daemon::prepare(),
+fn sidecar(node: &Node, name: &str, script: &str) -> Value {
+    let mut container = container(node, name, script);
+    container["restartPolicy"] = json!("Always");
+    container
+}
+
+fn pod(name: &str, policy: &str, inits: &[Value], mains: &[Value]) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+        "spec": {
+            "restartPolicy": policy, "terminationGracePeriodSeconds": 2,
+            "initContainers": inits, "containers": mains,
+        },
+    })
+}
+
+/// Waits until the instance is in this state, by this reason.
+fn until(node: &Node, id: &str, state: &str, reason: Option<&str>) {
+    node.daemon
+        .wait(&format!("{id} to be {state} {reason:?}"), |d| {
+            let row = d.row(id)?;
+            let is = row["state"] == state && reason.is_none_or(|r| row["reason"] == r);
+            is.then_some(())
+        });
+}
+
+/// How often each attempt of an instance's containers said that it ran, by `<n>-<attempt>`.
+fn ran(node: &Node, id: &str) -> Vec<(String, usize)> {
+    let uid = node.attempt(id, 1);
+    let dir = node
+        .daemon
+        .state()
+        .join("logs")
+        .join(uid.split('-').next().unwrap());
+    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let counted = files.map(|path| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let count = fs::read_to_string(&path).unwrap().matches("F ran").count();
+        (name, count)
+    });
+    let mut ran: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+    ran.sort();
+    ran
+}
+
+/// Everything that runs in the instance's cgroups, as the kernel has it.
+fn processes(node: &Node, id: &str) -> BTreeSet<i32> {
+    let uid = node.attempt(id, 1);
+    let uid = uid.split('-').next().unwrap();
+    let mut found = BTreeSet::new();
+    for top in fs::read_dir("/sys/fs/cgroup").unwrap() {
+        let top = top.unwrap().path().join(format!("riklet-{}", node.uid()));
+        for group in fs::read_dir(top.join("pods").join(uid))
+            .into_iter()
+            .flatten()
+        {
+            let procs = fs::read_to_string(group.unwrap().path().join("cgroup.procs"));
+            let pids = procs.unwrap_or_default();
+            found.extend(pids.lines().map(|pid| pid.parse::<i32>().unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn s06_a_pods_completed_work_has_run_once_after_twenty_crashes_and_reboots() {
+    let each = rounds(10, 40);
+    let mut proof = Proof::of(
+        "A pod's completed work is not run again, its init containers neither",
+        "pods with an init container and a network that completed, failed, or were cut off by the \
+         first reboot; SIGKILLs of the daemon and reboots by turns",
+    );
+    let mut node = Node::networked_on_a_machine();
+    let init = |node: &Node| [container(node, "init", "echo ran")];
+    let fails = |node: &Node| [container(node, "init", "echo ran; exit 3")];
+    let main = |node: &Node, script: &str| [container(node, "main", script)];
+    let pods = [
+        pod("done", "Never", &init(&node), &main(&node, "echo ran")),
+        pod(
+            "retried",
+            "OnFailure",
+            &init(&node),
+            &main(&node, "echo ran"),
+        ),
+        pod(
+            "failed",
+            "Never",
+            &init(&node),
+            &main(&node, "echo ran; exit 3"),
+        ),
+        pod("stuck", "Never", &fails(&node), &main(&node, "echo ran")),
+        pod("cut", "Never", &init(&node), &main(&node, OBEY)),
+    ];
+    for pod in &pods {
+        node.daemon.apply(pod);
+    }
+    let ends = |node: &Node, rebooted: bool| {
+        until(node, "done@cli", "Terminated", Some("Completed"));
+        until(node, "retried@cli", "Terminated", Some("Completed"));
+        until(node, "failed@cli", "Failed", Some("Error"));
+        until(node, "stuck@cli", "Failed", Some("Error"));
+        match rebooted {
+            true => until(node, "cut@cli", "Failed", Some("NodeRebooted")),
+            false => until(node, "cut@cli", "Running", None),
+        }
+    };
+    ends(&node, false);
+    let mark = node.last_seq();
+    for n in 0..each {
+        node.daemon.restart();
+        node.until_starts_begin();
+        ends(&node, n > 0);
+        proof.one("SIGKILLs of the daemon");
+        node.daemon.kill9();
+        node.power_cut(n % 3 == 2);
+        node.boot(None);
+        node.daemon.start();
+        node.until_starts_begin();
+        ends(&node, true);
+        proof.one("reboots");
+    }
+    node.daemon
+        .wait("nothing to do", |d| d.plan().is_empty().then_some(()));
+    let mut violations = Vec::new();
+    for (id, both) in [
+        ("done@cli", true),
+        ("retried@cli", true),
+        ("failed@cli", true),
+        ("stuck@cli", false),
+        ("cut@cli", true),
+    ] {
+        proof.one("pods");
+        let again = node.intended(id, mark);
+        if !again.is_empty() {
+            violations.push(format!("{id} was begun again: {again:?}"));
+        }
+        let ran = ran(&node, id);
+        let once = ran
+            .iter()
+            .all(|(name, count)| name.ends_with("-1") && *count == 1);
+        if !once || ran.len() != 1 + usize::from(both) {
+            violations.push(format!("{id} ran {ran:?}"));
+        }
+    }
+    for pod in &pods {
+        node.daemon
+            .ok(&["delete", pod["metadata"]["name"].as_str().unwrap()]);
+    }
+    node.end();
+    proof.conclude("s06_completed_pods", &violations);
+}
+
+/// Pods that are to be destroyed, with what would come next in each if it weren't.
+struct Doomed {
+    /// Its init container runs.
+    begins: String,
+    /// Its init container has ended: the main one would start.
+    between: String,
+    /// Its main container has ended: it would start again.
+    exited: String,
+    /// It runs, a sidecar beside it.
+    runs: String,
+}
+
+impl Doomed {
+    fn all(&self) -> [&String; 4] {
+        [&self.begins, &self.between, &self.exited, &self.runs]
+    }
+
+    fn place(node: &mut Node) -> Self {
+        let place = |node: &mut Node, what: &str, init: &str| {
+            let id = node.name(what);
+            let inits = [container(node, "init", init), sidecar(node, "beside", OBEY)];
+            let mains = [container(node, "main", OBEY)];
+            let definition = pod("pod", "Always", &inits, &mains);
+            node.scheduler.create(&id, &definition.to_string()).unwrap();
+            id
         };
-        let pods = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented");
-        this.copy(Path::new(pods), &this.files());
-        this.copy(&Path::new(pods).join("refused"), &this.refused());
+        let this = Self {
+            begins: place(node, "begins", OBEY),
+            between: place(node, "between", OBEY),
+            exited: place(node, "exited", "echo ran"),
+            runs: place(node, "runs", "echo ran"),
+        };
+        for id in [&this.exited, &this.runs] {
+            node.until_wire(id, "RUNNING");
+        }
+        for id in [&this.begins, &this.between] {
+            node.pid_of(id, "init");
+            // It has set its traps once it has said so.
+            node.daemon.wait("its init container to say so", |_| {
+                (!ran(node, id).is_empty()).then_some(())
+            });
+        }
+        node.daemon.wait("the main container to say so", |_| {
+            (ran(node, &this.exited).len() == 3).then_some(())
+        });
+        node.settle();
         this
     }
+}
 
-    fn copy(&self, from: &Path, to: &Path) {
-        fs::create_dir(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            let text = text
-                .replace("busybox:1.36", &self.daemon.image())
-                .replace("/var/tmp/riklet-pods", self.node_dir().to_str().unwrap());
-            fs::write(to.join(path.file_name().unwrap()), text).unwrap();
+#[test]
+fn s07_a_pods_destroy_that_waited_is_applied_before_any_container_starts() {
+    let mut node = Node::networked();
+    // The scheduler is there when the daemon comes back, or comes later.
+    for scheduler_dies in [false, true] {
+        let doomed = Doomed::place(&mut node);
+        let ends = [
+            (node.pid_of(&doomed.between, "init"), "USR2"),
+            (node.pid_of(&doomed.exited, "main"), "USR1"),
+        ];
+        node.daemon.kill9();
+        for (pid, how) in ends {
+            node.kill(pid, how);
         }
-    }
-
-    fn files(&self) -> PathBuf {
-        self.daemon.dir().join("pods")
-    }
-
-    fn refused(&self) -> PathBuf {
-        self.daemon.dir().join("refused")
-    }
-
-    /// What the hostPath volumes name.
-    fn node_dir(&self) -> PathBuf {
-        self.daemon.dir().join("of-the-node")
-    }
-
-    fn row(&self, name: &str) -> Value {
-        let row = self.daemon.row(&format!("{name}@cli"));
-        row.unwrap_or_else(|| panic!("no row of {name}: {}", self.daemon.ok(&["ps"]).out))
-    }
-
-    fn until(&self, name: &str, state: &str, reason: Option<&str>) -> Value {
-        self.daemon
-            .wait(&format!("{name} to be {state} {reason:?}"), |_| {
-                let row = self.row(name);
-                let is = row["state"] == state && reason.is_none_or(|r| row["reason"] == r);
-                is.then_some(row)
-            })
-    }
-
-    /// Waits until a log has all of these, in this order; returns it.
-    fn says(&self, args: &[&str], parts: &[&str]) -> String {
-        let mut words = vec!["logs"];
-        words.extend(args);
-        let what = format!("logs {args:?} to say {parts:?}");
-        let mut log = String::new();
-        let has = |log: &str| {
-            let mut rest = log;
-            parts.iter().all(|part| match rest.split_once(part) {
-                Some((_, after)) => {
-                    rest = after;
-                    true
-                }
-                None => false,
-            })
-        };
-        self.daemon.wait(&what, |d| {
-            let said = d.cli(&words).out;
-            if said != log {
-                log = said;
-                println!("{args:?}: {log}");
-            }
-            has(&log).then_some(())
-        });
-        log
-    }
-
-    fn exec(&self, args: &[&str]) -> Said {
-        let mut words = vec!["exec"];
-        words.extend(args);
-        self.daemon.cli(&words)
-    }
-
-    fn described(&self, name: &str) -> Value {
-        self.daemon.ok(&["describe", name, "-o", "json"]).json()
-    }
-
-    fn restarted(&self, name: &str) {
-        self.daemon
-            .wait(&format!("{name} to have been restarted"), |_| {
-                (self.row(name)["restarts"].as_u64()? >= 1).then_some(())
+        if scheduler_dies {
+            node.scheduler.die();
+        }
+        let mark = node.last_seq();
+        for id in doomed.all() {
+            node.scheduler.destroy(id).unwrap();
+        }
+        node.daemon.start();
+        if scheduler_dies {
+            node.daemon.wait("a try to connect", |d| {
+                d.status()["link"]["error"].is_string().then_some(())
             });
+            // Seen, and its start held back.
+            until(&node, &doomed.exited, "Failed", None);
+            node.revive();
+        }
+        for id in doomed.all() {
+            node.until_wire(id, "TERMINATED");
+            let begun = node.intended(id, mark);
+            assert!(
+                begun.is_empty(),
+                "{id}: {begun:?} although its destroy waited"
+            );
+            let states = node.arrived(id, 0);
+            let terminated = states.iter().filter(|s| s.0 == "TERMINATED");
+            assert_eq!(terminated.count(), 1, "{states:?}");
+        }
+        node.daemon.until_nothing_is_left();
     }
+    node.end();
 }
 
-fn container<'a>(of: &'a Value, name: &str) -> &'a Value {
-    let mut containers = of["containers"].as_array().unwrap().iter();
-    containers.find(|c| c["name"] == name).expect("a container")
+#[test]
+fn s08_a_pods_destroy_after_a_crash_ends_every_process_and_frees_the_host_port() {
+    let mut node = Node::networked();
+    let port = {
+        let free = TcpListener::bind("0.0.0.0:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let answers = |port: u16| {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    };
+    let deaf = "trap '' TERM HUP INT;";
+    let brood = format!(
+        "trap 'exit 0' TERM\n\
+         /bin/busybox setsid sh -c \"{deaf} (httpd -f -p 8080 &)\" &\n\
+         (sh -c \"{deaf} (sh -c 'sleep 1000001' &)\" &)\n\
+         sleep 1000000 & wait"
+    );
+    let brood_aside = format!("(sh -c \"{deaf} (sh -c 'sleep 1000002' &)\" &)\n{OBEY}");
+    for monitors_die in [false, true] {
+        let id = node.name("brood");
+        let inits = [
+            container(&node, "init", "echo ran"),
+            sidecar(&node, "beside", &brood_aside),
+        ];
+        let mut server = container(&node, "server", &brood);
+        server["ports"] = json!([{ "hostPort": port, "containerPort": 8080 }]);
+        let mains = [server, container(&node, "other", &brood_aside)];
+        let definition = pod("pod", "Always", &inits, &mains);
+        node.scheduler.create(&id, &definition.to_string()).unwrap();
+        node.until_wire(&id, "RUNNING");
+        node.daemon
+            .wait("its port", |_| answers(port).then_some(()));
+        // Of each: the shell, its sleep and two that are on their own.
+        let all = node.daemon.wait("its children", |_| {
+            Some(processes(&node, &id)).filter(|all| all.len() >= 10)
+        });
+        let inits = ["beside", "server", "other"].map(|name| node.pid_of(&id, name));
+        let names = node.daemon.row(&id).unwrap();
+        let names = names["containers"].as_array().unwrap().iter();
+        let names: Vec<_> = names
+            .filter(|c| c["pid"].is_i64())
+            .map(|c| c["id"].as_str().unwrap().to_owned())
+            .collect();
+        node.daemon.kill9();
+        if monitors_die {
+            names.iter().for_each(|name| node.kill_monitor(name));
+        }
+        node.daemon.start();
+        let adopted = ["beside", "server", "other"].map(|name| node.pid_of(&id, name));
+        assert_eq!(adopted, inits);
+        node.scheduler.destroy(&id).unwrap();
+        node.until_wire(&id, "TERMINATED");
+        let left: Vec<_> = all.iter().filter(|pid| process_runs(**pid)).collect();
+        assert!(left.is_empty(), "{left:?} of {all:?} still run");
+        assert!(!answers(port), "its port still leads somewhere");
+        node.daemon.until_nothing_is_left();
+    }
+    // Somebody else can have the port.
+    TcpListener::bind(("0.0.0.0", port)).unwrap();
+    node.end();
 }
 
-/// What there is to see of a Pod, by its name.
-type Look = (&'static str, fn(&Bench));
-
-/// Every Pod that runs. Those whose time has to pass come late.
-const LOOKS: &[Look] = &[
-    ("two-containers", two_containers),
-    ("myapp-pod", init_containers_wait),
-    ("goproxy", ready_by_tcp),
-    ("lifecycle-demo", hooks),
-    ("dapi-envars", |bench| {
-        let log = bench.says(
-            &["dapi-envars"],
-            &[
-                &format!(
-                    "node={} pod=dapi-envars ns=team-a sa=default tier=1",
-                    bench.daemon.node()
-                ),
-                "cpu=1/250 mem=33554432/64 uid=",
-            ],
-        );
-        let uid = log.rsplit("uid=").next().unwrap().trim();
-        assert_eq!(uid, bench.row("dapi-envars")["uid"].as_str().unwrap());
-    }),
-    ("kubernetes-downwardapi-volume-example", |bench| {
-        let name = "kubernetes-downwardapi-volume-example";
-        let labels = "cluster=\"test-cluster1\"\nrack=\"rack-22\"\nzone=\"us-est-coast\"";
-        bench.says(&[name], &[labels, "build=\"two\"\nbuilder=\"john-doe\""]);
-    }),
-    ("configmap-demo-pod", |bench| {
-        bench.says(
-            &["configmap-demo-pod"],
-            &[
-                "lives=3 file=user-interface.properties",
-                "all: 3, my-app, 12",
-                "enemy.types=aliens,monsters\nplayer.maximum-lives=5\nmy-app\n",
-                "game.properties\nuser-interface.properties\n",
-                "400 /etc/secret-volume/password\n444 /etc/secret-volume/my-group/my-username",
-                "only what items name",
-            ],
-        );
-        let shown = bench.daemon.ok(&["describe", "configmap-demo-pod"]).out;
+#[test]
+fn s09_a_pod_has_one_container_a_position_one_sandbox_and_one_address_wherever_the_daemon_dies() {
+    let mut node = Node::networked();
+    // At each first attempt: the runtime has made it and the monitor says so; or the runtime is
+    // never done.
+    let told =
+        "case $id in *-1) runc \"$@\"; touch \"$here/came.$id\"; wait_for go.$id; exit 0 ;; esac\n";
+    let never = "case $id in *-1) runc \"$@\"; touch \"$here/came.$id\"; wait_for never ;; esac\n";
+    for (what, text, proven) in [("told", told, true), ("never", never, false)] {
+        let id = node.name(what);
+        let inits = [
+            container(&node, "init", "echo ran"),
+            sidecar(&node, "beside", OBEY),
+        ];
+        let mains = ["main", "other"].map(|name| container(&node, name, OBEY));
+        let definition = pod("pod", "Never", &inits, &mains).to_string();
+        node.gates.say("create", text);
+        node.scheduler.create(&id, &definition).unwrap();
+        let mut killed = BTreeSet::new();
+        while killed.len() < 4 {
+            let container = node.daemon.wait("the runtime to have made one more", |_| {
+                let names = node.intended(&id, 0).into_iter().map(|(n, attempt)| {
+                    let first = node.attempt(&id, attempt);
+                    format!("{}-{n}-{attempt}", first.split('-').next().unwrap())
+                });
+                let new = |name: &String| {
+                    !killed.contains(name) && node.gates.has(&format!("came.{name}"))
+                };
+                names.into_iter().find(new)
+            });
+            node.daemon.kill9();
+            assert_eq!(node.lines(&container, "created").len(), 0);
+            if proven {
+                // The monitor's word, as if the daemon had died a little later.
+                node.gates.open(&format!("go.{container}"));
+                let word = node.persist(&container).join("sync");
+                node.daemon.wait("the monitor's word", |_| {
+                    let word = fs::read_to_string(&word);
+                    word.is_ok_and(|text| text.contains('\n')).then_some(())
+                });
+            }
+            killed.insert(container);
+            node.daemon.start();
+        }
+        node.until_wire(&id, "RUNNING");
+        node.daemon.wait("each to say that it ran", |_| {
+            (ran(&node, &id).len() == 4).then_some(())
+        });
+        let ran = ran(&node, &id);
+        let positions: BTreeSet<_> = ran.iter().map(|(name, _)| name.split('-').next()).collect();
+        assert_eq!(positions.len(), 4, "{ran:?}");
+        assert!(ran.iter().all(|(_, count)| *count == 1), "{ran:?}");
+        let attempt = if proven { "-1" } else { "-2" };
         assert!(
-            !shown.contains("aliens") && !shown.contains("my-app"),
-            "{shown}"
+            ran.iter().all(|(name, _)| name.ends_with(attempt)),
+            "{ran:?}"
         );
-    }),
-    ("volume-test", |bench| {
-        bench.says(
-            &["volume-test"],
-            &[
-                "adminthe-configapp=\"volume-test\"",
-                "500",
-                "777\n",
-                "read-only",
-            ],
-        );
-    }),
-    ("security-context-demo", security_context),
-    ("read-only-root", |bench| {
-        bench.says(
-            &["read-only-root"],
-            &["the root is read-only", "/tmp is not"],
-        );
-        bench.until("read-only-root", "Running", None);
-    }),
-    ("pi", |bench| {
-        let row = bench.until("pi", "Terminated", Some("Completed"));
-        assert_eq!(row["restarts"], 1, "{row}");
-        bench.says(&["pi"], &["3.14159"]);
-    }),
-    ("command-demo", |bench| {
-        bench.until("command-demo", "Terminated", Some("Completed"));
-        let log = bench.says(&["command-demo"], &["\n"]);
-        let words = "hello world hello world, hello world $(MESSAGE) $(NOBODY) 42\n";
-        assert_eq!(log, words);
-    }),
-    ("hostaliases-pod", |bench| {
-        bench.says(
-            &["hostaliases-pod"],
-            &[
-                "127.0.0.1\tlocalhost",
-                "127.0.0.1\tfoo.local bar.local",
-                "10.1.2.3\tfoo.remote bar.remote",
-            ],
-        );
-    }),
-    ("dns-example", |bench| {
-        bench.until("dns-example", "Terminated", Some("Completed"));
-        let log = bench.says(&["dns-example"], &["edns0"]);
-        let lines: Vec<&str> = log.lines().filter(|l| !l.starts_with('#')).collect();
-        let expected = [
-            "nameserver 192.0.2.1",
-            "search ns1.svc.cluster-domain.example my.dns.search.suffix",
-            "options ndots:2 edns0",
-        ];
-        assert_eq!(lines.len(), 3, "{log}");
-        assert!(expected.iter().all(|line| lines.contains(line)), "{log}");
-    }),
-    ("sysctl-example", |bench| {
-        bench.until("sysctl-example", "Terminated", Some("Completed"));
-        assert_eq!(bench.says(&["sysctl-example"], &["0\n"]), "1\n1024\n0\n");
-    }),
-    ("termination-demo", last_words),
-    ("test-webserver", |bench| {
-        bench.until("test-webserver", "Terminated", Some("Completed"));
-        bench.says(&["test-webserver"], &["served"]);
-        let dir = bench.node_dir().join("aaa");
-        assert_eq!(fs::read_to_string(dir.join("1.txt")).unwrap(), "served\n");
-        assert!(dir.join("2.txt").exists());
-        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(&dir.join("1.txt"))), (0o755, 0o644));
-    }),
-    ("my-lamp-site", |bench| {
-        bench.until("my-lamp-site", "Terminated", Some("Completed"));
-        assert_eq!(
-            bench.says(&["my-lamp-site", "look"], &["page"]),
-            "html\nmysql\nrows\npage\n"
-        );
-    }),
-    ("memory-demo-2", |bench| {
-        bench.restarted("memory-demo-2");
-        let described = bench.described("memory-demo-2");
-        let last = &container(&described, "memory-demo-2-ctr")["last_exit"];
-        assert_eq!(
-            (&last["reason"], &last["code"]),
-            (&"OOMKilled".into(), &137.into()),
-            "{last}"
-        );
-    }),
-    ("slow-start", |bench| {
-        let row = bench.until("slow-start", "Running", None);
-        assert_eq!(
-            row["restarts"], 0,
-            "the liveness probe waits for the startup probe: {row}"
-        );
-    }),
-    ("liveness-exec", |bench| {
-        bench.restarted("liveness-exec");
-        let story = bench.daemon.ok(&["explain", "liveness-exec"]).out;
-        assert!(story.contains("can't open '/tmp/healthy'"), "{story}");
-    }),
-    ("liveness-http", |bench| {
-        bench.restarted("liveness-http");
-        let story = bench.daemon.ok(&["explain", "liveness-http"]).out;
-        assert!(story.contains("404"), "{story}");
-    }),
-];
-
-#[test]
-fn pods_of_kubernetes_documentation_do_what_their_authors_mean() {
-    let mut bench = Bench::begin();
-    bench.daemon.start();
-    let dir = bench.files();
-    let applied = bench.daemon.ok(&["apply", "-f", dir.to_str().unwrap()]).out;
-    assert_eq!(applied.lines().count(), LOOKS.len(), "{applied}");
-    let mut failed = Vec::new();
-    for (name, look) in LOOKS {
-        let created = format!("{name}@cli created");
-        assert!(applied.contains(&created), "{applied}");
-        println!("{name}");
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&bench)));
-        if done.is_err() {
-            failed.push(*name);
-        }
+        assert_eq!(node.living(&id), 3);
+        let uid = node.attempt(&id, 1);
+        let uid = uid.split('-').next().unwrap();
+        let lines = node.daemon.lines();
+        let made = lines
+            .iter()
+            .filter(|l| l["kind"] == "sandbox_intended" && l["uid"] == uid);
+        assert_eq!(made.count(), 1);
+        let address = node.daemon.row(&id).unwrap()["ip"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let held = leaks::addresses(&node.daemon.run());
+        assert_eq!(held, [format!("address {address}")]);
+        node.scheduler.destroy(&id).unwrap();
+        node.until_wire(&id, "TERMINATED");
+        node.daemon.until_nothing_is_left();
     }
-    assert!(failed.is_empty(), "not as their authors mean: {failed:?}");
-    for (name, _) in LOOKS {
-        if bench.daemon.row(&format!("{name}@cli")).is_some() {
-            bench.daemon.ok(&["delete", name]);
-        }
-    }
-    bench.daemon.until_nothing_is_left();
-    let bye = fs::read_to_string(bench.node_dir().join("preStop"));
-    assert_eq!(
-        bye.unwrap(),
-        "Hello from the postStart handler\n",
-        "before the end"
-    );
-}
-
-fn two_containers(bench: &Bench) {
-    let row = bench.until("two-containers", "Running", None);
-    bench.daemon.wait("the producer's end", |_| {
-        let row = bench.row("two-containers");
-        (container(&row, "debian-container")["exit_code"] == 0).then_some(())
-    });
-    let page = [
-        "two-containers",
-        "-c",
-        "nginx-container",
-        "--",
-        "wget",
-        "-qO-",
-        "http://127.0.0.1",
-    ];
-    bench.daemon.wait("the page", |_| {
-        let said = bench.exec(&page);
-        said.out
-            .contains("Hello from the debian container")
-            .then_some(())
-    });
-    assert_eq!(bench.row("two-containers")["uid"], row["uid"]);
-}
-
-fn init_containers_wait(bench: &Bench) {
-    let running = |name: &str| {
-        bench.daemon.wait(&format!("{name} to run"), |_| {
-            let row = bench.row("myapp-pod");
-            (container(&row, name)["state"] == "running").then_some(row)
-        })
-    };
-    let row = running("init-myservice");
-    assert_eq!(row["state"], "Creating");
-    bench.says(&["myapp-pod", "init-myservice"], &["waiting for myservice"]);
-    assert_eq!(container(&row, "init-mydb")["state"], "waiting");
-    assert_eq!(container(&row, "myapp-container")["state"], "waiting");
-    fs::write(bench.node_dir().join("services/myservice"), "").unwrap();
-    running("init-mydb");
-    fs::write(bench.node_dir().join("services/mydb"), "").unwrap();
-    bench.until("myapp-pod", "Running", None);
-    bench.says(&["myapp-pod", "myapp-container"], &["The app is running!"]);
-}
-
-fn ready_by_tcp(bench: &Bench) {
-    let row = bench.daemon.wait("its probe to have failed", |_| {
-        let row = bench.row("goproxy");
-        (row["reason"] == "ProbeFailed").then_some(row)
-    });
-    assert_eq!(row["state"], "Creating", "not ready is not failed: {row}");
-    fs::write(bench.node_dir().join("listen"), "").unwrap();
-    let row = bench.until("goproxy", "Running", None);
-    assert_eq!(row["restarts"], 0);
-}
-
-fn hooks(bench: &Bench) {
-    bench.until("lifecycle-demo", "Running", None);
-    let said = bench.exec(&["lifecycle-demo", "--", "cat", "/usr/share/message"]);
-    assert_eq!(said.out, "Hello from the postStart handler\n");
-}
-
-fn security_context(bench: &Bench) {
-    bench.until("security-context-demo", "Running", None);
-    let inside = |container: &str, script: &str| {
-        let words = [
-            "security-context-demo",
-            "-c",
-            container,
-            "--",
-            "sh",
-            "-c",
-            script,
-        ];
-        bench.exec(&words).out
-    };
-    let id = inside(
-        "sec-ctx-demo",
-        "id -u; id -g; id -G | tr ' ' '\\n' | busybox sort",
-    );
-    assert_eq!(id, "1000\n3000\n2000\n3000\n4000\n");
-    bench.daemon.wait("its file", |_| {
-        let owners = "stat -c '%u:%g' /data/demo/testfile; stat -c '%g %a' /data/demo";
-        (inside("sec-ctx-demo", owners) == "1000:2000\n2000 2777\n").then_some(())
-    });
-    assert_eq!(
-        inside("sec-ctx-demo", "grep CapEff /proc/1/status"),
-        "CapEff:\t0000000000000000\n"
-    );
-    let caps = inside("sec-ctx-4", "grep CapPrm /proc/1/status");
-    let caps = u64::from_str_radix(caps.split('\t').nth(1).unwrap().trim(), 16).unwrap();
-    assert_eq!(caps & (1 << 12), 1 << 12, "NET_ADMIN: {caps:x}");
-    assert_eq!(caps & (1 << 25), 1 << 25, "SYS_TIME: {caps:x}");
-    let link = "busybox ip link set lo down && busybox ip link set lo up && echo done";
-    assert_eq!(inside("sec-ctx-4", link), "done\n");
-    assert_eq!(inside("sec-ctx-demo", link), "");
-}
-
-fn last_words(bench: &Bench) {
-    bench.until("termination-demo", "Failed", Some("Error"));
-    let told = |name: &str| {
-        bench.daemon.wait(&format!("the end of {name}"), |_| {
-            let described = bench.described("termination-demo");
-            let last = container(&described, name)["last_exit"].clone();
-            (!last.is_null()).then(|| {
-                last["message"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned()
-            })
-        })
-    };
-    assert_eq!(told("termination-demo-container"), "Sleep expired");
-    assert_eq!(told("msg-path-demo-container"), "of my own");
-    assert_eq!(told("fallback"), "said on the way out");
-}
-
-#[test]
-fn pods_of_kubernetes_documentation_that_cannot_run_are_refused_with_every_reason() {
-    let bench = Bench::begin();
-    let refused = |file: &str| {
-        let file = bench.refused().join(file);
-        let said = bench
-            .daemon
-            .cli(&["apply", "--dry-run", "-f", file.to_str().unwrap()]);
-        assert_eq!(said.code, 1, "{said:?}");
-        format!("{}{}", said.out, said.err)
-    };
-    let said = refused("share-process-namespace.yaml");
-    let faults: Vec<&str> = said.lines().filter(|l| l.contains("spec.")).collect();
-    assert_eq!(faults.len(), 1, "{said}");
-    assert!(said.contains("spec.shareProcessNamespace"), "{said}");
-    assert!(
-        said.contains("each container has processes of its own"),
-        "{said}"
-    );
-    let said = refused("subpath-expr.yaml");
-    for (field, reason) in [
-        ("spec.activeDeadlineSeconds", "nothing would end it then"),
-        (
-            "spec.containers[0].volumeMounts[0].subPathExpr",
-            "use subPath",
-        ),
-        (
-            "spec.volumes[1].persistentVolumeClaim",
-            "use hostPath or emptyDir",
-        ),
-    ] {
-        let line = said.lines().find(|l| l.contains(field));
-        assert!(line.is_some_and(|l| l.contains(reason)), "{field}: {said}");
-    }
+    node.end();
 }

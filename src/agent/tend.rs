@@ -10,12 +10,8 @@ use crate::{
     book::Book,
     error_chain::one_line,
     ledger::{Health, Ledger},
-    model::{
-        ids::Seq,
-        line::{DegradedMode, Event},
-    },
+    model::line::{DegradedMode, Event},
     reconciler::{Wake, Waker},
-    runtime::heap,
     session::Link,
 };
 
@@ -45,19 +41,12 @@ pub(super) async fn tend(
     let mut lapses = book.lapses();
     let mut linked = true;
     let mut unwritten = BTreeMap::new();
-    let mut lull = Lull::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 let (ledger, network) = (book.clone(), senses.network_missing.clone());
-                let quiet = lull.begins(book.read(|fold| fold.seq));
-                let look = move || {
-                    if quiet {
-                        heap::give_back();
-                    }
-                    (ledger.heal(), network())
-                };
+                let look = move || (ledger.heal(), network());
                 if let Ok((health, network)) = tokio::task::spawn_blocking(look).await {
                     show_health(&book, &health, (senses.lacks_space)(), &mut unwritten);
                     wounds.show(&book);
@@ -78,24 +67,6 @@ pub(super) async fn tend(
                 show(&book, DegradedMode::SchedulerLost, lost, false);
             }
         }
-    }
-}
-
-/// The first tick without a new line after some with: then what the work took is given back, once,
-/// so that an idle node does nothing.
-#[derive(Debug, Default)]
-struct Lull {
-    seen: Seq,
-    begun: bool,
-}
-
-impl Lull {
-    /// Does a lull begin with this tick, at which `seq` is the last line's?
-    fn begins(&mut self, seq: Seq) -> bool {
-        let quiet = seq == self.seen;
-        let begins = quiet && !self.begun;
-        (self.seen, self.begun) = (seq, quiet);
-        begins
     }
 }
 
@@ -181,6 +152,3 @@ pub(crate) fn show(
     }
     written.is_ok()
 }
-
-#[cfg(test)]
-mod tests;

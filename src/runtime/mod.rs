@@ -11,7 +11,6 @@ pub mod cgroup;
 pub mod conmon;
 pub mod exec;
 pub mod facts;
-pub mod heap;
 pub mod layout;
 pub mod process;
 pub mod real_node;

@@ -12,16 +12,14 @@
 )]
 
 mod creates;
+mod errands;
+mod sandboxes;
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-pub use self::creates::{
-    a_broken_attempt_is_made_anew_by_a_create, a_create_after_one_given_up_makes_one_container,
-    a_create_given_up_midway_is_removed_whole, a_create_of_what_ended_runs_nothing,
-    a_create_without_its_snapshot_says_so, a_monitor_killed_during_a_create_leaves_nothing_behind,
-};
+pub use self::{creates::*, errands::*, sandboxes::*};
 use super::real_world::fresh_entropy;
 use crate::{
     model::{
@@ -43,6 +41,10 @@ pub trait ContractNode: Node {
     fn kill_monitor(&self, id: &ContainerId);
     /// The runtime's own state of the container becomes garbage.
     fn break_state(&self, id: &ContainerId);
+    /// Leaves something in the incarnation's sandbox that goes with it.
+    fn mark_sandbox(&self, uid: &Uid);
+    /// Is that still there?
+    fn is_marked(&self, uid: &Uid) -> bool;
 }
 
 /// How long anything may take that is to happen.
@@ -326,27 +328,6 @@ pub async fn changes_are_hinted_at_soon(node: &impl ContractNode) {
     }
 }
 
-/// A sandbox with a network of its own stands until it is removed.
-pub async fn a_sandbox_stands_until_it_is_removed(node: &impl ContractNode) {
-    let uid = fresh_id().uid;
-    sandbox(node, &uid, false).await;
-    sandbox(node, &uid, false).await;
-    let instance = node.observe(&uid).await.unwrap();
-    assert!(instance.sandbox && instance.leftovers && instance.containers.is_empty());
-    node.remove_sandbox(&uid).await.unwrap();
-    node.remove_sandbox(&uid).await.unwrap();
-    assert_eq!(node.observe(&uid).await.unwrap(), Default::default());
-}
-
-/// The same on the host's network; what is in it goes with it.
-pub async fn a_sandbox_goes_with_what_is_in_it(node: &impl ContractNode) {
-    let id = running(node).await;
-    let instance = node.observe(&id.uid).await.unwrap();
-    assert!(instance.sandbox && instance.leftovers);
-    node.remove_sandbox(&id.uid).await.unwrap();
-    assert_eq!(node.observe(&id.uid).await.unwrap(), Default::default());
-}
-
 /// Makes a test of every promise; `$with` is an async function that runs an async closure on a
 /// fresh node.
 #[macro_export]
@@ -368,10 +349,18 @@ macro_rules! node_contract {
             changes_are_hinted_at_soon
             a_sandbox_stands_until_it_is_removed
             a_sandbox_goes_with_what_is_in_it
+            the_same_sandbox_is_found_as_it_is
+            another_sandbox_is_made_anew
+            sandboxes_asked_for_at_once_are_one
+            a_sandbox_given_up_midway_is_made_or_removed_whole
+            a_create_in_a_sandbox_that_is_gone_fails_and_leaves_nothing
+            an_errand_is_done_at_what_runs
+            an_errand_at_what_does_not_run_can_not_be_tried
             a_create_without_its_snapshot_says_so
             a_create_of_what_ended_runs_nothing
             a_broken_attempt_is_made_anew_by_a_create
             a_monitor_killed_during_a_create_leaves_nothing_behind
+            a_created_container_without_its_monitor_is_not_started
         }
     };
     (@ $with:path: $($promise:ident)*) => {

@@ -14,7 +14,7 @@ use crate::{
     runtime::{
         bundle::{self, BundleRequest, limits},
         conmon::read_pid,
-        layout::{container_cgroup, pod_cgroup},
+        layout::{container_cgroup, monitor_cgroup, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
     },
@@ -175,6 +175,10 @@ impl<I: ImageSource> RealNode<I> {
                 ));
             }
         };
+        if !self.cgroups().populated(&monitor_cgroup(id)) {
+            let tried = format!("{}: its monitor died before it was started", tried());
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        }
         self.0.watch.follow_container(id, process);
         match self.0.runc.start(id).await {
             Ok(()) => Ok(process),

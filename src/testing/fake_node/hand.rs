@@ -22,13 +22,18 @@ impl FakeNode {
             c.untold = None;
         }
         world.sandboxes.clear();
+        world.on_host_network.clear();
+        world.marked.clear();
         // Leases lie on tmpfs, and the kernel forgets its tables.
         world.joined.clear();
     }
 
     /// Somebody removes an incarnation's namespaces; what runs in them goes on.
     pub fn lose_sandbox(&self, uid: &Uid) {
-        self.world().sandboxes.remove(uid);
+        let mut world = self.world();
+        world.sandboxes.remove(uid);
+        world.on_host_network.remove(uid);
+        drop(world);
         self.tell(Change::Instance(uid.clone()));
     }
 }
@@ -50,5 +55,16 @@ impl ContractNode for FakeNode {
         if let Some(c) = self.world().containers.get_mut(id) {
             c.broken = true;
         }
+    }
+
+    fn mark_sandbox(&self, uid: &Uid) {
+        let mut world = self.world();
+        if world.stands(uid) {
+            world.marked.insert(uid.clone());
+        }
+    }
+
+    fn is_marked(&self, uid: &Uid) -> bool {
+        self.world().marked.contains(uid)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedContainer, Status},
     },
-    node::{Change, FailureKind},
+    node::{Change, CreatedContainer, Failure, FailureKind},
 };
 
 /// A verb of the node, for faults and for the log of calls.
@@ -44,6 +44,8 @@ pub enum Fault {
     Before(FailureKind),
     /// It does its work and fails all the same.
     After(FailureKind),
+    /// It does its work and never returns.
+    Silent,
     /// It never returns.
     Hang,
 }
@@ -78,6 +80,17 @@ pub struct Joined {
     pub address: IpAddr,
 }
 
+/// By what a sandbox is told from another of its incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeOf {
+    /// What it has joined.
+    pub claim: Option<NetworkClaim>,
+    /// Is it on the node's network?
+    pub host_network: bool,
+    /// Does it share the node's IPC?
+    pub host_ipc: bool,
+}
+
 /// What an errand comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
@@ -90,12 +103,42 @@ pub enum Script {
 }
 
 impl World {
-    /// The first address that nobody has.
-    pub(super) fn free_address(&self) -> IpAddr {
-        let taken: BTreeSet<IpAddr> = self.joined.values().map(|j| j.address).collect();
-        let mut all = (2..=u8::MAX).map(|n| IpAddr::from([10, 9, 0, n]));
-        all.find(|a| !taken.contains(a))
-            .unwrap_or(IpAddr::from([10, 9, 0, 1]))
+    /// A monitor has brought its container to "created", or somebody has removed both.
+    pub(super) fn created(&mut self, id: &ContainerId) -> Result<CreatedContainer, Failure> {
+        let Some(c) = self.containers.get_mut(id) else {
+            let tried = format!("creating {id}: it was removed meanwhile");
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        };
+        if c.status == Status::Creating {
+            c.proceed();
+        }
+        Ok(CreatedContainer {
+            process: c.process,
+            monitor: c.monitor.then_some(c.process.pid + 1),
+        })
+    }
+
+    /// Starts what is created.
+    pub(super) fn start(&mut self, id: &ContainerId) -> Result<ProcessId, Failure> {
+        let refused = |why| {
+            let tried = format!("starting {id}: {why}");
+            Err(Failure::plain(FailureKind::Transient, tried))
+        };
+        let commanded = |c: &&mut SimContainer| {
+            !c.broken && !matches!(c.status, Status::Absent | Status::Creating)
+        };
+        let Some(c) = self.containers.get_mut(id).filter(commanded) else {
+            return refused("the runtime has no state of it");
+        };
+        let process = c.process;
+        if c.status == Status::Created {
+            if !c.monitor {
+                return refused("its monitor died before it was started");
+            }
+            c.status = Status::Running;
+            *self.runs.entry((id.uid.clone(), id.n)).or_default() += 1;
+        }
+        Ok(process)
     }
 }
 
@@ -146,6 +189,10 @@ pub struct World {
     pub sandboxes: BTreeSet<Uid>,
     /// Incarnations on the host's network.
     pub on_host_network: BTreeSet<Uid>,
+    /// What each sandbox that stands was made of.
+    pub made_of: BTreeMap<Uid, MadeOf>,
+    /// Sandboxes in which somebody has left something that goes with them.
+    pub marked: BTreeSet<Uid>,
     /// The networks that sandboxes have joined, with everything that they hold.
     pub joined: BTreeMap<Uid, Joined>,
     /// How often each incarnation's sandbox was made.

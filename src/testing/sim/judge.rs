@@ -7,6 +7,7 @@
 mod backoff;
 mod evicted;
 mod kin;
+mod once;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ pub(super) use self::evicted::unlike_evicted;
 use self::{
     backoff::backed_off,
     kin::{Kin, Work, hook_done, kin, shared},
+    once::Once,
 };
 use super::{ground::State, node::Removals};
 use crate::{
@@ -51,6 +53,8 @@ pub(super) struct Judge {
     instances: BTreeMap<Uid, String>,
     /// Work whose success reached the disk.
     done: BTreeMap<Work, ContainerId>,
+    /// Work that is begun at most once.
+    once: Once,
     /// Sandboxes in which a main container was started.
     entered: BTreeSet<(Uid, Generation, u32)>,
     receipts: Vec<Receipt>,
@@ -219,6 +223,7 @@ pub(super) fn line_folded(sim: &mut State, seq: Seq) {
             container, exit, ..
         } if exit.reason.is_some() => {
             sim.judge.done.retain(|_, id| id != container);
+            sim.judge.once.ended(container, exit.reason);
         }
         Event::StartFailed { container, .. } => {
             sim.judge.done.retain(|_, id| id != container);
@@ -251,6 +256,11 @@ pub(super) fn reopened(sim: &mut State) {
     lost.into_iter().for_each(|fault| sim.broken(fault));
 }
 
+/// The power is cut: what a line that is lost said can't be known any more.
+pub(super) fn power_cut(sim: &mut State) {
+    sim.judge.once = Once::default();
+}
+
 /// What must hold of the world at every step; and what happened in it is remembered.
 pub(super) fn world(sim: &mut State, world: &World) {
     let mut live = BTreeSet::new();
@@ -264,6 +274,9 @@ pub(super) fn world(sim: &mut State, world: &World) {
         let whose = whose.unwrap_or_else(|| id.uid.to_string());
         if alive && !live.insert((whose.clone(), id.n)) {
             faults.push(format!("two containers {} of {whose} live", id.n));
+        }
+        if c.status == Status::Running {
+            faults.extend(judge.once.runs(id, judge.of.get(id)));
         }
         let Some(code) = c.exit.as_ref().and_then(|e| e.code) else {
             continue;

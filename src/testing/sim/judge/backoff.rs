@@ -1,10 +1,13 @@
-//! How long an attempt has to wait after the ends before it.
+//! How long whoever ended waits for the next start.
 
-use super::{State, ends, last_of};
-use crate::model::{
-    ids::ContainerId,
-    line::{Event, Exit, Line},
-    state::Reason,
+use super::{ends, last_of};
+use crate::{
+    model::{
+        ids::ContainerId,
+        line::{Event, Exit, Line},
+        state::Reason,
+    },
+    testing::sim::ground::State,
 };
 
 /// Delays by level, in seconds, as design section 6 has them.
