@@ -14,8 +14,12 @@ pub struct Weight {
     pub memory: u64,
     /// Its open descriptors.
     pub fds: u64,
-    /// Its threads.
+    /// Its threads but those of the runtime's pool.
     pub threads: u64,
+    /// The runtime's own: the first, those for futures, and those for what blocks. Idle ones of the
+    /// last kind go 10 s after their last work, and every question that is asked of the daemon is
+    /// work for another of them: how many there are says what was asked, not what leaked.
+    pub pool: u64,
     /// Its children that have ended and were not reaped.
     pub zombies: u64,
     /// Bytes of the journal's segments and snapshots.
@@ -32,11 +36,12 @@ impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} KiB of memory, {} fds, {} threads, {} zombies; journal {} KiB in {} segments and \
+            "{} KiB of memory, {} fds, {} + {} threads, {} zombies; journal {} KiB in {} segments and \
              {} snapshots; store {} KiB",
             self.memory / 1024,
             self.fds,
             self.threads,
+            self.pool,
             self.zombies,
             self.journal / 1024,
             self.segments,
@@ -56,6 +61,10 @@ pub struct Margins {
     pub store: u64,
 }
 
+/// The most threads of the runtime: the first one, 2 for futures and 32 for what blocks
+/// (`src/cli/run.rs`).
+const POOL: u64 = 1 + 2 + 32;
+
 /// What of a daemon at rest has grown beyond its margin. Memory may by 8 MiB: up to 1,000
 /// tombstones are kept in the fold, in its durable copy and in sled's cache.
 pub fn grown(before: &Weight, after: &Weight, margins: &Margins) -> Vec<String> {
@@ -70,8 +79,9 @@ pub fn grown(before: &Weight, after: &Weight, margins: &Margins) -> Vec<String> 
     over("memory", before.memory, after.memory, 8 << 20);
     // One may be open for the moment of a sample.
     over("fds", before.fds, after.fds, 2);
-    // A blocking thread may be on its way out or just begun.
+    // The store's own come and go.
     over("threads", before.threads, after.threads, 4);
+    over("threads of the pool", 0, after.pool, POOL);
     over("zombies", 0, after.zombies, 0);
     over("snapshots", 0, after.snapshots, 2);
     if let Some(segments) = margins.segments {
@@ -90,6 +100,18 @@ pub fn weigh(pid: i32, state: &Path) -> Weight {
         let digits = line.split_whitespace().nth(1).unwrap();
         digits.parse().unwrap()
     };
+    let tasks = format!("/proc/{pid}/task");
+    let name = |task: String| fs::read_to_string(format!("{tasks}/{task}/comm")).ok();
+    let all: Vec<_> = names(Path::new(&tasks))
+        .into_iter()
+        .filter_map(name)
+        .collect();
+    // As the runtime calls all of its own (`src/cli/run.rs`).
+    let pool = all
+        .iter()
+        .filter(|name| name.trim_end() == "riklet")
+        .count() as u64;
+    let threads = all.len() as u64;
     let journal = state.join("journal");
     let files = names(&journal);
     let snapshots = files.iter().filter(|f| f.starts_with("snapshot-")).count();
@@ -97,7 +119,8 @@ pub fn weigh(pid: i32, state: &Path) -> Weight {
     Weight {
         memory: number("RssAnon:") * 1024,
         fds: names(Path::new(&format!("/proc/{pid}/fd"))).len() as u64,
-        threads: number("Threads:"),
+        threads: threads - pool,
+        pool,
         zombies: zombies(pid).len() as u64,
         journal: bytes_below(&journal),
         segments: segments as u64,
