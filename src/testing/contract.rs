@@ -86,6 +86,7 @@ pub async fn sandbox(node: &impl Node, uid: &Uid, host_network: bool) {
         instance: "contract-1",
         workload: &workload,
         claim: None,
+        users: None,
     };
     node.ensure_sandbox(request).await.unwrap();
 }
@@ -116,6 +117,7 @@ async fn create_on(
         instance: "contract-1",
         workload: &workload,
         addresses: &[],
+        users: None,
     };
     node.create(request).await
 }

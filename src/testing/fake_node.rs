@@ -24,6 +24,7 @@ use crate::{
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode, Status},
         spec::{Errand, WorkloadSpec},
+        users::IdSpan,
     },
     node::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
@@ -76,16 +77,7 @@ impl FakeNode {
 
     /// The node loses power: every process is gone, what lies on disk stays, tmpfs is empty.
     pub fn power_cut(&self) {
-        let mut world = self.world();
-        for c in world.containers.values_mut() {
-            c.status = Status::Absent;
-            c.monitor = false;
-            c.broken = false;
-            c.untold = None;
-        }
-        world.sandboxes.clear();
-        // Leases lie on tmpfs, and the kernel forgets its tables.
-        world.joined.clear();
+        self.world().lose_power();
     }
 
     /// Somebody removes an incarnation's namespaces; what runs in them goes on.
@@ -219,6 +211,10 @@ impl Node for FakeNode {
         }))
     }
 
+    async fn taken_ids(&self, uid: &Uid) -> Result<Vec<IdSpan>, Failure> {
+        Ok(self.world().ids_of_others(uid))
+    }
+
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
         let (uid, host_network) = (request.uid, request.workload.host_network);
         let fault = self.begin(Verb::Sandbox, uid);
@@ -230,6 +226,10 @@ impl Node for FakeNode {
         } else {
             world.sandboxes.insert(uid.clone());
         }
+        world.users.remove(uid);
+        world
+            .users
+            .extend(request.users.map(|ids| (uid.clone(), ids)));
         *world.made.entry(uid.clone()).or_default() += 1;
         // What a former try joined is left first.
         world.joined.remove(uid);
@@ -341,12 +341,7 @@ impl Node for FakeNode {
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), Failure> {
         let fault = self.begin(Verb::RemoveSandbox, uid);
         before(fault, Verb::RemoveSandbox).await?;
-        let mut world = self.world();
-        world.containers.retain(|id, _| id.uid != *uid);
-        world.on_host_network.remove(uid);
-        world.sandboxes.remove(uid);
-        world.joined.remove(uid);
-        world.directories.remove(uid);
+        self.world().forget(uid);
         after(fault, Verb::RemoveSandbox, ())
     }
 

@@ -73,6 +73,10 @@ pub(crate) const UNSAFE: &[(&str, &str)] = &[
     ),
     ("src/network/netns.rs", "one ioctl raises `lo`"),
     (
+        "src/runtime/idmap.rs",
+        "neither nix nor rustix has mount_setattr; open_tree and move_mount go with it",
+    ),
+    (
         "src/cli/arenas.rs",
         "mallopt keeps glibc to two arenas: with one for every thread the daemon stays at the size \
          of its largest burst",

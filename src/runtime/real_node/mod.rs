@@ -21,7 +21,9 @@ mod watch;
 
 use std::{
     collections::HashMap,
+    fs,
     net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -51,6 +53,7 @@ use crate::{
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode},
         spec::{Errand, WorkloadSpec},
+        users::IdSpan,
     },
     network::plug::{Network, NetworkConfig},
     node::{
@@ -172,6 +175,12 @@ fn absolute(program: &Path) -> PathBuf {
         .unwrap_or_else(|| program.to_owned())
 }
 
+/// The directory that everybody may pass and nobody read.
+fn make_roots(dir: &Path) -> std::io::Result<()> {
+    super::bundle::make_private_directory(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
+}
+
 fn load_profiles(path: Option<&Path>, layout: &Layout) -> Profiles {
     let (profiles, error) = Profiles::load(path, layout.profiles());
     if let Some(error) = error {
@@ -198,6 +207,7 @@ impl<I: ImageSource> RealNode<I> {
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
+        make_roots(&layout.roots())?;
         let runc = Runc::new(
             absolute(&config.programs.runc),
             layout.runc_root(),
@@ -325,6 +335,12 @@ impl<I: ImageSource> Node for RealNode<I> {
             claimed.map_err(|e| failure::of_network(tried.to_owned(), e))
         };
         self.off_thread(tried, claim).await
+    }
+
+    async fn taken_ids(&self, uid: &Uid) -> Result<Vec<IdSpan>, Failure> {
+        let uid = uid.clone();
+        let look = move |node: &Self| node.look_for_ids(&uid);
+        self.off_thread("see which ids are taken", look).await
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {

@@ -10,6 +10,7 @@ use crate::{
         ids::{ContainerId, Uid},
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedContainer, Status},
+        users::{IdRange, IdSpan},
     },
     node::{Change, FailureKind},
 };
@@ -88,6 +89,36 @@ pub enum Script {
 }
 
 impl World {
+    /// The ids that sandboxes of others have.
+    pub(super) fn ids_of_others(&self, uid: &Uid) -> Vec<IdSpan> {
+        let others = self.users.iter().filter(|(other, _)| *other != uid);
+        others.map(|(_, ids)| ids.span()).collect()
+    }
+
+    /// Every process is gone, and what is in memory only.
+    pub(super) fn lose_power(&mut self) {
+        for c in self.containers.values_mut() {
+            c.status = Status::Absent;
+            c.monitor = false;
+            c.broken = false;
+            c.untold = None;
+        }
+        self.sandboxes.clear();
+        self.users.clear();
+        // Leases lie on tmpfs, and the kernel forgets its tables.
+        self.joined.clear();
+    }
+
+    /// Nothing of an incarnation is left.
+    pub(super) fn forget(&mut self, uid: &Uid) {
+        self.containers.retain(|id, _| id.uid != *uid);
+        self.on_host_network.remove(uid);
+        self.sandboxes.remove(uid);
+        self.joined.remove(uid);
+        self.users.remove(uid);
+        self.directories.remove(uid);
+    }
+
     /// The first address that nobody has.
     pub(super) fn free_address(&self) -> IpAddr {
         let taken: BTreeSet<IpAddr> = self.joined.values().map(|j| j.address).collect();
@@ -146,6 +177,8 @@ pub struct World {
     pub on_host_network: BTreeSet<Uid>,
     /// The networks that sandboxes have joined, with everything that they hold.
     pub joined: BTreeMap<Uid, Joined>,
+    /// The ids of sandboxes that have their own.
+    pub users: BTreeMap<Uid, IdRange>,
     /// How often each incarnation's sandbox was made.
     pub made: BTreeMap<Uid, u32>,
     /// What errands come to, by the first word of their command; others are done well.
