@@ -254,6 +254,9 @@ async fn what_runs_is_reached_by_exec_and_ends_by_its_memory_limit_as_any() {
     let look = errand("until test -f /up; do :; done; test $(id -u) = 0");
     let done = world.node.errand(&id, None, &look, limit).await.unwrap();
     assert!(done.ok, "{done:?}");
+    let anew = errand("echo anew > /dev/stdout; exit 1");
+    let done = world.node.errand(&id, None, &anew, limit).await.unwrap();
+    assert!(done.message.contains("anew"), "{done:?}");
     let fails = errand("echo not here; exit 1");
     let done = world.node.errand(&id, None, &fails, limit).await.unwrap();
     assert!(!done.ok && done.message.contains("not here"), "{done:?}");
@@ -269,6 +272,42 @@ async fn what_runs_is_reached_by_exec_and_ends_by_its_memory_limit_as_any() {
     greedy.resources.limits.memory = Some(32 << 20);
     let (exit, _) = ran_alone(&world, &own([greedy])).await;
     assert!(exit.oom, "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_output_can_be_opened_anew_and_its_terminal_is_one() {
+    let world = RealWorld::open().unwrap();
+    // As nginx' image has its logs: links to /dev/stdout and /dev/stderr.
+    let mut plain = shell("echo out > /dev/stdout; echo err > /dev/stderr; cat /proc/self/fd/1 &");
+    plain.stdin = true;
+    let (_, said) = ran_alone(&world, &own([plain.clone()])).await;
+    says(&said, &["stdout F out", "stderr F err"]);
+    plain.security.run_as_user = Some(1000);
+    let (_, said) = ran_alone(&world, &own([plain])).await;
+    says(&said, &["stdout F out", "stderr F err"]);
+    let mut terminal = shell("test -t 0 && test -t 1 && echo out > /dev/stdout; busybox tty");
+    terminal.tty = true;
+    terminal.stdin = true;
+    let (_, said) = ran_alone(&world, &own([terminal])).await;
+    says(&said, &["F out", "F /dev/"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn procs_own_parameters_may_be_its_roots_and_never_the_nodes() {
+    let world = RealWorld::open().unwrap();
+    let before = fs::read_to_string("/proc/sys/kernel/panic").unwrap();
+    let mut open = shell(
+        "echo 55 > /proc/sys/net/core/somaxconn && cat /proc/sys/net/core/somaxconn; \
+         echo 77 > /proc/sys/kernel/panic || echo kept; busybox ls /proc/keys",
+    );
+    open.security.unmasked_proc = true;
+    open.security.add = vec!["NET_ADMIN".into()];
+    let (_, said) = ran_alone(&world, &own([open])).await;
+    says(&said, &["F 55", "F kept", "/proc/keys"]);
+    assert_eq!(
+        fs::read_to_string("/proc/sys/kernel/panic").unwrap(),
+        before
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod strace;
 }
 
 use std::{
@@ -24,7 +25,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::daemon::{Daemon, process_runs};
+use support::{
+    daemon::{Daemon, process_runs},
+    strace::Strace,
+};
 
 const WAITS: &str = "echo up; trap 'exit 0' TERM; while :; do sleep 1000000 & wait; done";
 
@@ -100,7 +104,24 @@ fn two_pods_have_ids_of_their_own_and_keep_them_and_their_processes_when_the_dae
     ]);
     let words: Vec<_> = inside.out.split_whitespace().collect();
     assert_eq!(words, ["0", "0", &had[0].0.to_string(), "65536"]);
+    let terminal = daemon.ok(&["exec", "-t", "one", "--", "/bin/sh", "-c", "busybox tty"]);
+    assert!(terminal.out.starts_with("/dev/pts/"), "{terminal:?}");
     assert_eq!(daemon.plan(), Vec::<Value>::new());
+    // By its mounts alone it is seen that its image is in use.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let below = format!("{}/", daemon.state().join("pods").display());
+    let lowers = mounts.lines().filter(|line| line.contains("/lower "));
+    let mapped: Vec<_> = lowers.filter(|line| line.contains(&below)).collect();
+    let lines = daemon.lines();
+    let snapshot = lines
+        .iter()
+        .find_map(|line| line["snapshot"].as_str())
+        .unwrap();
+    assert_eq!(mapped.len(), 2, "{mounts}");
+    assert!(
+        riklet::image::gc::mounted(&mapped.join("\n")).contains(snapshot),
+        "{mapped:?}"
+    );
     // A later one has neither's; the next generation has its own again.
     daemon.apply(&own(&daemon, "three", WAITS));
     let third = ids(pid(&daemon, "three"));
@@ -143,6 +164,84 @@ fn a_daemon_killed_amid_the_making_makes_it_later_and_leaves_nothing() {
         }
         daemon.ok(&["delete", &name]);
     }
+    all_gone(&daemon);
+    daemon.until_nothing_is_left();
+}
+
+/// Everything of which there are mounts.
+fn with_volumes(daemon: &Daemon, name: &str) -> Value {
+    let mut definition = own(daemon, name, &format!("touch /disk/f /memory/f; {WAITS}"));
+    definition["spec"]["containers"][0]["volumeMounts"] = json!([
+        { "name": "disk", "mountPath": "/disk" }, { "name": "memory", "mountPath": "/memory" },
+    ]);
+    definition["spec"]["volumes"] = json!([
+        { "name": "disk", "emptyDir": {} },
+        { "name": "memory", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } },
+    ]);
+    definition["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    definition
+}
+
+#[test]
+fn a_daemon_killed_at_any_of_its_mounts_leaves_nothing() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let mut killed = 0;
+    let steps = [
+        ("mount", 1..=3),
+        ("move_mount", 1..=3),
+        ("setns", 1..=1),
+        ("umount2", 1..=2),
+    ];
+    for (call, whens) in steps {
+        for when in whens {
+            let name = format!("{}-{when}", call.replace('_', "-"));
+            let is_removal = call == "umount2";
+            if is_removal {
+                daemon.apply(&with_volumes(&daemon, &name));
+                pid(&daemon, &name);
+            }
+            // A thread's own count: which of them it is that dies is left to chance, too.
+            let fault = format!("{call}:signal=KILL:when={when}");
+            let strace = Strace::inject(daemon.pid(), &daemon.dir().join("said"), &[&fault]);
+            // Its answer may be lost.
+            if is_removal {
+                daemon.cli(&["delete", &name]);
+            } else {
+                let file = daemon.dir().join("said/killed.json");
+                fs::write(&file, with_volumes(&daemon, &name).to_string()).unwrap();
+                daemon.cli(&["apply", "-f", file.to_str().unwrap()]);
+            }
+            let dead = daemon.wait(&fault, |d| match d.alive() {
+                false => Some(true),
+                // It came through, or a runtime was killed instead.
+                true => {
+                    let said = d.cli(&["ps", "-o", "json"]);
+                    let rows = (said.code == 0).then(|| said.json())?;
+                    let mut rows = rows.as_array()?.iter();
+                    let row = rows.find(|row| row["instance"] == format!("{name}@cli"));
+                    let over = match row {
+                        None => is_removal,
+                        Some(row) => row["state"] == "Running" || row["state"] == "Failed",
+                    };
+                    over.then_some(false)
+                }
+            });
+            match dead {
+                true => strace.abandon(),
+                false => drop(strace),
+            }
+            println!("{fault}: {dead}");
+            killed += usize::from(dead);
+            daemon.kill9();
+            daemon.start();
+            if !is_removal {
+                assert!(ids(pid(&daemon, &name)).0 >= 65_536);
+                daemon.ok(&["delete", &name]);
+            }
+        }
+    }
+    assert!(killed >= 6, "{killed} kills");
     all_gone(&daemon);
     daemon.until_nothing_is_left();
 }

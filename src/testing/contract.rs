@@ -12,6 +12,7 @@
 )]
 
 mod creates;
+mod sandboxes;
 
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub use self::creates::{
     a_broken_attempt_is_made_anew_by_a_create, a_create_after_one_given_up_makes_one_container,
     a_create_given_up_midway_is_removed_whole, a_create_of_what_ended_runs_nothing,
     a_create_without_its_snapshot_says_so, a_monitor_killed_during_a_create_leaves_nothing_behind,
+};
+pub use self::sandboxes::{
+    a_sandbox_goes_with_what_is_in_it, a_sandbox_stands_until_it_is_removed,
+    a_sandboxes_ids_are_nobody_elses_until_it_is_removed,
 };
 use super::real_world::fresh_entropy;
 use crate::{
@@ -328,27 +333,6 @@ pub async fn changes_are_hinted_at_soon(node: &impl ContractNode) {
     }
 }
 
-/// A sandbox with a network of its own stands until it is removed.
-pub async fn a_sandbox_stands_until_it_is_removed(node: &impl ContractNode) {
-    let uid = fresh_id().uid;
-    sandbox(node, &uid, false).await;
-    sandbox(node, &uid, false).await;
-    let instance = node.observe(&uid).await.unwrap();
-    assert!(instance.sandbox && instance.leftovers && instance.containers.is_empty());
-    node.remove_sandbox(&uid).await.unwrap();
-    node.remove_sandbox(&uid).await.unwrap();
-    assert_eq!(node.observe(&uid).await.unwrap(), Default::default());
-}
-
-/// The same on the host's network; what is in it goes with it.
-pub async fn a_sandbox_goes_with_what_is_in_it(node: &impl ContractNode) {
-    let id = running(node).await;
-    let instance = node.observe(&id.uid).await.unwrap();
-    assert!(instance.sandbox && instance.leftovers);
-    node.remove_sandbox(&id.uid).await.unwrap();
-    assert_eq!(node.observe(&id.uid).await.unwrap(), Default::default());
-}
-
 /// Makes a test of every promise; `$with` is an async function that runs an async closure on a
 /// fresh node.
 #[macro_export]
@@ -370,6 +354,7 @@ macro_rules! node_contract {
             changes_are_hinted_at_soon
             a_sandbox_stands_until_it_is_removed
             a_sandbox_goes_with_what_is_in_it
+            a_sandboxes_ids_are_nobody_elses_until_it_is_removed
             a_create_without_its_snapshot_says_so
             a_create_of_what_ended_runs_nothing
             a_broken_attempt_is_made_anew_by_a_create

@@ -18,10 +18,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::{
-        fs::PermissionsExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -81,8 +78,6 @@ impl Daemon {
             .prefix(&format!("riklet-test-{}-", std::process::id()))
             .tempdir_in("/tmp")
             .unwrap();
-        // The root of a container with ids of its own gets to its rootfs in the run dir.
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         for name in ["state", "run", "manifests", "said"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }

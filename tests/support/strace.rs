@@ -69,6 +69,13 @@ impl Strace {
         Self::begin(pid, scratch, &args)
     }
 
+    /// Lets go of a process that a fault has killed: strace 6.1 waits for ever for the very thread
+    /// that it had killed.
+    pub fn abandon(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// How many fsyncs and fdatasyncs of files below `dir` ended so far.
     pub fn syncs(&self, dir: &Path) -> usize {
         let mark = format!("<{}/", dir.display());
@@ -136,6 +143,9 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let pid = self.child.id().to_string();
         // SIGTERM: it lets go of every process before it ends.
         let _ = Command::new("/bin/kill").args(["-TERM", &pid]).status();

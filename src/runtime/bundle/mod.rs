@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod overlay;
 pub mod profiles;
 pub mod seccomp;
+pub mod stdio;
 pub mod user;
 
 mod environment;
@@ -278,14 +279,24 @@ fn files(
 fn reachable_roots(layout: &Layout) -> Result<PathBuf, BundleError> {
     let roots = layout.roots();
     let real = fs::canonicalize(&roots).map_err(at(&roots))?;
+    match closed_above(&real).map_err(at(&real))? {
+        Some(path) => Err(BundleError::Closed { path }),
+        None => Ok(real),
+    }
+}
+
+/// The first directory on the way to `real` (a path without links) that not everybody can pass;
+/// itself counts.
+///
+/// # Errors
+/// One can't be looked at.
+pub fn closed_above(real: &Path) -> io::Result<Option<PathBuf>> {
     for path in real.ancestors() {
-        let mode = path.metadata().map_err(at(path))?.permissions().mode();
-        if mode & 0o001 == 0 {
-            let path = path.to_owned();
-            return Err(BundleError::Closed { path });
+        if path.metadata()?.permissions().mode() & 0o001 == 0 {
+            return Ok(Some(path.to_owned()));
         }
     }
-    Ok(real)
+    Ok(None)
 }
 
 /// Mounts the container's root file system; where, as config.json names it.

@@ -180,6 +180,9 @@ impl<I: ImageSource> RealNode<I> {
             }
         };
         self.0.watch.follow_container(id, process);
+        // Here and not with the create: a crash comes between the two.
+        bundle::stdio::hand_over(&self.layout().bundle(id), process.pid)
+            .map_err(|e| failure::of_io(tried(), e))?;
         match self.0.runc.start(id).await {
             Ok(()) => Ok(process),
             // Whatever the call said: what counts is whether it was started, by whomever.
