@@ -1,4 +1,6 @@
-//! Start: 50 instances sent at once until all are Running, beside the bare loop at its best.
+//! Start: 50 instances sent at once until all are Running, beside the bare loop at its best. The
+//! loop joins no network, so what is held against it doesn't either; what a bridge, an address and
+//! the plugins' processes cost on top is shown beside it.
 #![allow(clippy::unwrap_used, reason = "a bench ends at what it can't do")]
 
 mod support;
@@ -20,8 +22,10 @@ fn rounds() -> usize {
 fn main() {
     bare::run_if_asked();
     block_on(async {
-        let world = World::open().await;
+        let world = World::without_network().await;
+        let networked = World::open().await;
         let (mut starts, mut ends) = (Figures::default(), Figures::default());
+        let (mut joined, mut left) = (Figures::default(), Figures::default());
         let mut loops: [Figures; 3] = Default::default();
         let mut template = None;
         for round in 0..rounds() {
@@ -36,8 +40,11 @@ fn main() {
                 let took = bare::run(&world, template, INSTANCES, *parallel);
                 figures.add(took.as_secs_f64() * 1e3);
             }
+            joined.add(networked.place(&ids).await.as_secs_f64() * 1e3);
+            left.add(networked.destroy(&ids).await.as_secs_f64() * 1e3);
         }
         world.assert_well_behaved();
+        networked.assert_well_behaved();
         say(format_args!(
             "{INSTANCES} instances at once, {} rounds, interleaved",
             rounds()
@@ -47,6 +54,8 @@ fn main() {
         for (parallel, figures) in PARALLEL.iter().zip(&loops) {
             figures.print(&format!("bare loop, {parallel} in parallel"), "ms");
         }
+        joined.print("with a network: to all Running", "ms");
+        left.print("with a network: to all Terminated", "ms");
         let best = loops.iter().map(Figures::median).fold(f64::MAX, f64::min);
         verdict("start / best bare loop", starts.median() / best, 1.5, "x");
     });

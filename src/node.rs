@@ -198,21 +198,27 @@ pub trait Node: Send + Sync + 'static {
     fn taken_ids(&self, uid: &Uid) -> impl Future<Output = Result<Vec<IdSpan>, Failure>> + Send;
 
     /// Makes the incarnation's directories and volumes and, unless it is on the host's network,
-    /// its network namespace `rk-<uid>` with `lo` raised, joined to the claim's network; where it has ids of its own,
-    /// a user namespace that owns the others. What a former try or a former boot left of it is taken back first.
+    /// its network namespace `rk-<uid>` with `lo` raised, joined to the claim's network; where it
+    /// has ids of its own, a user namespace that owns the others. One that stands, by the same
+    /// claim, with the same ids and the same shared with the node, is found as it is; anything
+    /// else (another's, a former try's or boot's) is taken back first. Who asks while it is being
+    /// made gets that one; a caller that gives up leaves it made or not begun.
     fn ensure_sandbox(
         &self,
         request: SandboxRequest<'_>,
     ) -> impl Future<Output = Result<Sandbox, Failure>> + Send;
 
-    /// Makes bundle, rootfs and monitor, and waits until the runtime says "created". After a
+    /// Makes bundle, rootfs and monitor in the sandbox that stands, and waits until the runtime
+    /// says "created". Without a sandbox that is a failure. After a
     /// failure nothing of the attempt runs and a `remove` clears the rest.
     fn create(
         &self,
         request: CreateRequest<'_>,
     ) -> impl Future<Output = Result<CreatedContainer, Failure>> + Send;
 
-    /// Starts a created container; one that already runs, or already ended, is a success.
+    /// Starts a created container; one that already runs, or already ended, is a success, and so
+    /// is a call that started it and failed all the same. One whose monitor is gone isn't started,
+    /// for nobody would see it end: that is a failure.
     fn start(&self, id: &ContainerId) -> impl Future<Output = Result<ProcessId, Failure>> + Send;
 
     /// Sends a signal to the container's init process; one that has ended is a success. With
@@ -225,7 +231,7 @@ pub trait Node: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Does an errand at a running container, within `limit`. Whether it was done well is the
-    /// answer; a failure is only that it couldn't be tried at all.
+    /// answer; a failure is only that it couldn't be tried at all, as at one that doesn't run.
     fn errand(
         &self,
         id: &ContainerId,

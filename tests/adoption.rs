@@ -162,6 +162,45 @@ fn s20_an_exit_without_a_monitor_is_told_as_it_was_while_the_daemon_lives() {
     node.end();
 }
 
+/// Two daemons die at one start, each with its work done and not written down, and then monitor and
+/// container: how that ended nobody knows, but it had begun.
+#[test]
+fn never_is_at_most_once_though_two_daemons_and_the_monitor_die_at_one_start() {
+    let mut node = Node::new();
+    node.gates.say_once(
+        "create",
+        "runc \"$@\"; touch \"$here/came\"; wait_for go; exit 0\n",
+    );
+    let id = node.place("Never");
+    node.gates.reached(&node.daemon, "came");
+    node.daemon.kill9();
+    let container = node.attempt(&id, 1);
+    node.gates.open("go");
+    node.daemon.wait("the monitor's word", |_| {
+        let word = fs::read_to_string(node.persist(&container).join("sync"));
+        word.is_ok_and(|text| text.contains('\n')).then_some(())
+    });
+    let pid = rows::init_pid(&node, &container);
+    node.gates.say_once(
+        "start",
+        "runc \"$@\"; touch \"$here/started\"; wait_for never\n",
+    );
+    node.daemon.start();
+    node.gates.reached(&node.daemon, "started");
+    node.daemon
+        .wait("it to run", |_| (node.runs(&id) == 1).then_some(()));
+    node.daemon.kill9();
+    assert_eq!(node.lines(&container, "started").len(), 0);
+    node.kill_monitor(&container);
+    node.kill(pid, "USR2");
+    let mark = node.mark();
+    node.daemon.start();
+    assert_eq!(node.failed(&id, mark), ("MonitorLost".to_owned(), None));
+    node.settle();
+    assert_eq!(node.runs(&id), 1);
+    node.end();
+}
+
 /// A create that has hung is ended with all that it may still do; so is one that was done and
 /// whose monitor can't tell. (What the daemon's death in that moment does is a row of the matrix.)
 #[test]

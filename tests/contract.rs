@@ -8,7 +8,7 @@ mod real {
     type Node = riklet::runtime::real_node::RealNode<BusyboxImage>;
 
     async fn with_node(promise: impl AsyncFnOnce(&Node)) {
-        let world = RealWorld::open().unwrap();
+        let world = RealWorld::networked().unwrap();
         promise(&world.node).await;
     }
 

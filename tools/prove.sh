@@ -9,7 +9,7 @@ rows=docs/reliability
 mkdir -p "$rows"
 ground=$(mktemp -d "${TMPDIR:-/tmp}/riklet-test-$$-XXXX")
 trap 'rmdir "$ground" 2>/dev/null || echo "left for a look, and for make sweep: $ground"' EXIT
-filter=${1:-'binary(simulation) | binary(storm) | binary(churn) | binary(flatness) | binary(adoption) | binary(reboot) | binary(power) | binary(damage) | binary(disks) | binary(scenarios) | binary(recovery) | (binary(images) & test(/^s2/))'}
+filter=${1:-'binary(simulation) | binary(storm) | binary(churn) | binary(flatness) | binary(adoption) | binary(reboot) | binary(power) | binary(damage) | binary(disks) | binary(scenarios) | binary(pods) | binary(recovery) | (binary(images) & test(/^s2/))'}
 code=0
 RIKLET_PROVE=1 RIKLET_PROOFS=$PWD/$rows TMPDIR=$ground \
     cargo nextest run --locked --features testing --profile prove -E "$filter" || code=$?

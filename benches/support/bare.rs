@@ -24,7 +24,7 @@ use nix::{
     },
     unistd::{Pid, pipe2},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::World;
 
@@ -79,6 +79,15 @@ pub fn template(world: &World, uid: &str) -> PathBuf {
     config["linux"]["cgroupsPath"] = "@CGROUP@".into();
     for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
         namespace.as_object_mut().unwrap().remove("path");
+    }
+    // The sandbox's shared memory goes with it: each container of the loop has its own.
+    for mount in config["mounts"].as_array_mut().unwrap() {
+        if mount["destination"] == "/dev/shm" {
+            *mount = json!({
+                "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+            });
+        }
     }
     let text = config.to_string();
     let text = text.replace(bundle.to_str().unwrap(), "@BUNDLE@");

@@ -33,15 +33,17 @@ pub struct Resident {
 }
 
 impl Daemon {
-    /// Starts one below `dir`; its log goes to `dir/riklet.log`.
-    pub fn start(dir: &Path, scheduler: &str) -> Self {
+    /// Starts one below `dir`, with a bridge of its own or without any network but `lo`; its log
+    /// goes to `dir/riklet.log`.
+    pub fn start(dir: &Path, scheduler: &str, network: bool) -> Self {
         let at = |name: &str| dir.join(name).display().to_string();
         fs::create_dir_all(dir.join("manifests")).unwrap();
         let config = dir.join("riklet.toml");
         let settings = format!(
             "node_name = \"bench\"\nscheduler = {scheduler:?}\nstate_dir = {:?}\nrun_dir = {:?}\n\
              manifests_dir = {:?}\nsocket = {:?}\nallow_private_mounts = true\n\
-             [images]\nscheduler_transports = [\"docker\", \"oci\"]\n",
+             [images]\nscheduler_transports = [\"docker\", \"oci\"]\n\
+             [network]\nenabled = {network}\n",
             at("state"),
             at("run"),
             at("manifests"),

@@ -46,8 +46,17 @@ pub struct World {
 }
 
 impl World {
-    /// Starts all of it, and has the image pulled and unpacked.
+    /// Starts all of it, with riklet's defaults, and has the image pulled and unpacked.
     pub async fn open() -> Self {
+        Self::with(true).await
+    }
+
+    /// As [`open`](Self::open), where every sandbox has `lo` and nothing else.
+    pub async fn without_network() -> Self {
+        Self::with(false).await
+    }
+
+    async fn with(network: bool) -> Self {
         let name = format!("riklet-test-{}-{:x}", std::process::id(), draw());
         let dir = std::env::temp_dir().join(name);
         let layout = dir.join("image");
@@ -62,7 +71,7 @@ impl World {
                 { "name": "main", "image": format!("oci:{}:img", layout.display()) },
             ]},
         });
-        let daemon = Daemon::start(&dir, &scheduler.url());
+        let daemon = Daemon::start(&dir, &scheduler.url(), network);
         let world = Self {
             scheduler,
             daemon,

@@ -7,7 +7,6 @@
 //! Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 the daemon can't be reached.
 
 mod apply;
-mod arenas;
 mod completion;
 mod config;
 mod delete;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, arenas, node};
+use super::{CliError, node};
 use crate::{
     agent,
     config::{self, Config},
@@ -110,13 +110,12 @@ impl LogFlags {
     }
 }
 
-/// Threads that run futures. An agent waits for the kernel; more would only cost memory, for
-/// glibc gives each its own arena.
+/// Threads that run futures. An agent waits for the kernel; more would only cost memory.
 const WORKERS: usize = 2;
 
 /// The most threads for work that blocks: looks at files, forks, network namespaces. As many as
 /// a burst of starts keeps busy with some to spare, so that a few that hang on a dead mount hold
-/// up nobody; without a bound 50 starts at once leave 80 stacks and arenas behind.
+/// up nobody; without a bound 50 starts at once leave 80 stacks behind.
 const BLOCKING: usize = 32;
 
 impl Args {
@@ -158,7 +157,6 @@ const NEWER_FORMAT: u8 = 78;
 
 pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let config = args.settings()?;
-    arenas::limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(WORKERS)

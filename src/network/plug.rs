@@ -219,7 +219,12 @@ impl Network {
         netns: &Path,
         joined: &Value,
     ) -> Result<(), NetworkError> {
-        let list = ConfigList::parse(&claim.config)?;
+        let list = match self.is_own(&claim.network) {
+            // portmap 1.1 looks for rules of IPv6 also where no address is one, and never finds
+            // them.
+            true => ConfigList::parse(&own::without_ports(&claim.config))?,
+            false => ConfigList::parse(&claim.config)?,
+        };
         let at = at(uid, claim, Some(netns));
         let checked = self.cni.check(&list, at, joined).await;
         checked.map_err(failed("check", claim))

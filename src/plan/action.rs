@@ -30,6 +30,13 @@ pub enum Action {
         /// Which.
         container: ContainerId,
     },
+    /// Record that it was found created: nothing is started of which that isn't written.
+    RecordCreated {
+        /// Which.
+        container: ContainerId,
+        /// Its init process.
+        process: ProcessId,
+    },
     /// Record that it was found running.
     RecordStarted {
         /// Which.
@@ -97,6 +104,7 @@ impl Action {
             Self::CreateSandbox => "create-sandbox",
             Self::Create { .. } => "create",
             Self::Start { .. } => "start",
+            Self::RecordCreated { .. } => "record-created",
             Self::RecordStarted { .. } => "record-started",
             Self::RecordMonitorLost { .. } => "record-monitor-lost",
             Self::RecordExit { .. } => "record-exit",
@@ -115,6 +123,7 @@ impl Action {
         match self {
             Self::Create { intent } => Some(&intent.container),
             Self::Start { container }
+            | Self::RecordCreated { container, .. }
             | Self::RecordStarted { container, .. }
             | Self::RecordMonitorLost { container }
             | Self::RecordExit { container, .. }

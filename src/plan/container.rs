@@ -210,18 +210,21 @@ fn plan_intended(
     let seen = turn.seen(&id);
     let rebooted = turn.rebooted(container);
     match (seen.status, &seen.process) {
-        (Status::Running, Some(process)) if !rebooted => {
+        (Status::Running | Status::Paused, Some(process)) if !rebooted => {
             let action = Action::RecordStarted {
                 container: id,
                 process: *process,
             };
             plan.push(action, "it runs, and that isn't recorded");
         }
-        (Status::Created, _) if seen.monitor && !rebooted => {
-            plan.push(
-                Action::Start { container: id },
-                "it is created and not started",
-            );
+        // Before its start: whatever is lost after that, an attempt of which no creation is written
+        // has never run, and the next one may take its place under any policy.
+        (Status::Created, Some(process)) if seen.monitor && !rebooted => {
+            let action = Action::RecordCreated {
+                container: id,
+                process: *process,
+            };
+            plan.push(action, "it is created, and that isn't recorded");
         }
         (Status::Stopped | Status::Absent, _) if seen.exit.is_some() => {
             let exit = turn.exit_of(container, seen);
@@ -258,15 +261,12 @@ fn plan_created(
             };
             plan.push(action, "it runs, and that isn't recorded");
         }
-        (Status::Created, _) if seen.monitor => {
+        // Also where its monitor is gone: then the start fails, and what follows backs off.
+        (Status::Created, _) => {
             plan.push(
                 Action::Start { container: id },
                 "it is created and not started",
             );
-        }
-        (Status::Created, _) => {
-            let why = "its monitor died before it was started";
-            plan.push(Action::Remove { container: id }, why);
         }
         _ => plan_over(turn, id, container, None, plan),
     }

@@ -738,6 +738,11 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
             "record-started 0-1",
         ),
         (
+            "paused, never recorded created",
+            always().attempt(Phase::Intended).seen(Status::Paused),
+            "record-started 0-1",
+        ),
+        (
             "running, monitor dead",
             running().seen(Status::Running).monitor(false),
             "record-monitor-lost 0-1",
@@ -758,15 +763,15 @@ fn what_a_crashed_daemon_left_is_taken_up_as_it_is() {
         (
             "created, not started, never recorded created",
             always().attempt(Phase::Intended).seen(Status::Created),
-            "start 0-1",
+            "record-created 0-1",
         ),
         (
-            "created, monitor dead",
+            "created, monitor dead: its start will fail",
             always()
                 .attempt(Phase::Created)
                 .seen(Status::Created)
                 .monitor(false),
-            "remove 0-1",
+            "start 0-1",
         ),
         (
             "intended, its create under way",

@@ -78,14 +78,16 @@ impl<N: Node, B: Book> Context<N, B> {
             Action::CreateSandbox => self.create_sandbox(uid).await,
             Action::Create { intent } => self.create(uid, intent).await,
             Action::Start { container } => self.start(container).await,
-            Action::RecordStarted { container, process } => {
-                let (container, process) = (container.clone(), *process);
-                self.write(Event::Started {
-                    container,
-                    process,
-                    adopted: true,
-                })
-            }
+            Action::RecordCreated { container, process } => self.write(Event::Created {
+                container: container.clone(),
+                process: *process,
+                monitor: None,
+            }),
+            Action::RecordStarted { container, process } => self.write(Event::Started {
+                container: container.clone(),
+                process: *process,
+                adopted: true,
+            }),
             Action::RecordMonitorLost { container } => self.write(Event::MonitorLost {
                 container: container.clone(),
             }),

@@ -1,5 +1,6 @@
 //! The planner and the executor over the simulated node, one turn at a time.
 
+mod deaths;
 mod pods;
 mod races;
 

@@ -12,21 +12,14 @@
 )]
 
 mod creates;
+mod errands;
 mod sandboxes;
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-pub use self::creates::{
-    a_broken_attempt_is_made_anew_by_a_create, a_create_after_one_given_up_makes_one_container,
-    a_create_given_up_midway_is_removed_whole, a_create_of_what_ended_runs_nothing,
-    a_create_without_its_snapshot_says_so, a_monitor_killed_during_a_create_leaves_nothing_behind,
-};
-pub use self::sandboxes::{
-    a_sandbox_goes_with_what_is_in_it, a_sandbox_stands_until_it_is_removed,
-    a_sandboxes_ids_are_nobody_elses_until_it_is_removed,
-};
+pub use self::{creates::*, errands::*, sandboxes::*};
 use super::real_world::fresh_entropy;
 use crate::{
     model::{
@@ -48,6 +41,10 @@ pub trait ContractNode: Node {
     fn kill_monitor(&self, id: &ContainerId);
     /// The runtime's own state of the container becomes garbage.
     fn break_state(&self, id: &ContainerId);
+    /// Leaves something in the incarnation's sandbox that goes with it.
+    fn mark_sandbox(&self, uid: &Uid);
+    /// Is that still there?
+    fn is_marked(&self, uid: &Uid) -> bool;
 }
 
 /// How long anything may take that is to happen.
@@ -355,10 +352,18 @@ macro_rules! node_contract {
             a_sandbox_stands_until_it_is_removed
             a_sandbox_goes_with_what_is_in_it
             a_sandboxes_ids_are_nobody_elses_until_it_is_removed
+            the_same_sandbox_is_found_as_it_is
+            another_sandbox_is_made_anew
+            sandboxes_asked_for_at_once_are_one
+            a_sandbox_given_up_midway_is_made_or_removed_whole
+            a_create_in_a_sandbox_that_is_gone_fails_and_leaves_nothing
+            an_errand_is_done_at_what_runs
+            an_errand_at_what_does_not_run_can_not_be_tried
             a_create_without_its_snapshot_says_so
             a_create_of_what_ended_runs_nothing
             a_broken_attempt_is_made_anew_by_a_create
             a_monitor_killed_during_a_create_leaves_nothing_behind
+            a_created_container_without_its_monitor_is_not_started
         }
     };
     (@ $with:path: $($promise:ident)*) => {

@@ -6,6 +6,7 @@
 //! can't pass what the real one fails.
 
 mod hand;
+mod sandbox;
 mod world;
 
 use std::{
@@ -77,12 +78,26 @@ impl FakeNode {
 
     /// The node loses power: every process is gone, what lies on disk stays, tmpfs is empty.
     pub fn power_cut(&self) {
-        self.world().lose_power();
+        let mut world = self.world();
+        for c in world.containers.values_mut() {
+            c.status = Status::Absent;
+            c.monitor = false;
+            c.broken = false;
+            c.untold = None;
+        }
+        world.sandboxes.clear();
+        world.on_host_network.clear();
+        world.marked.clear();
+        // Leases lie on tmpfs, and the kernel forgets its tables.
+        world.joined.clear();
     }
 
     /// Somebody removes an incarnation's namespaces; what runs in them goes on.
     pub fn lose_sandbox(&self, uid: &Uid) {
-        self.world().sandboxes.remove(uid);
+        let mut world = self.world();
+        world.sandboxes.remove(uid);
+        world.on_host_network.remove(uid);
+        drop(world);
         self.tell(Change::Instance(uid.clone()));
     }
 
@@ -133,6 +148,10 @@ impl FakeNode {
         }
         // What is neither is swept away.
         world.containers.remove(id);
+        if !world.stands(&id.uid) {
+            let tried = format!("creating {id}: the namespaces it is to join aren't there");
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        }
         if !world.snapshots.contains(&request.intent.snapshot) {
             let tried = format!("creating {id}: {} isn't there", request.intent.snapshot);
             return Err(Failure::plain(FailureKind::SnapshotMissing, tried));
@@ -167,13 +186,14 @@ async fn before(fault: Option<Fault>, verb: Verb) -> Result<(), Failure> {
     match fault {
         Some(Fault::Before(kind)) => Err(failure(kind, verb)),
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::After(_)) | None => Ok(()),
+        Some(Fault::After(_) | Fault::Silent) | None => Ok(()),
     }
 }
 
-fn after<T>(fault: Option<Fault>, verb: Verb, value: T) -> Result<T, Failure> {
+async fn after<T>(fault: Option<Fault>, verb: Verb, value: T) -> Result<T, Failure> {
     match fault {
         Some(Fault::After(kind)) => Err(failure(kind, verb)),
+        Some(Fault::Silent) => std::future::pending().await,
         _ => Ok(value),
     }
 }
@@ -196,7 +216,7 @@ impl Node for FakeNode {
             snapshot: format!("sha256-{image}"),
         };
         self.world().snapshots.insert(ready.snapshot.clone());
-        after(fault, Verb::Image, ready)
+        after(fault, Verb::Image, ready).await
     }
 
     async fn claim_network(
@@ -216,34 +236,12 @@ impl Node for FakeNode {
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
-        let (uid, host_network) = (request.uid, request.workload.host_network);
-        let fault = self.begin(Verb::Sandbox, uid);
+        let fault = self.begin(Verb::Sandbox, request.uid);
         before(fault, Verb::Sandbox).await?;
-        let mut world = self.world();
-        world.directories.insert(uid.clone());
-        if host_network {
-            world.on_host_network.insert(uid.clone());
-        } else {
-            world.sandboxes.insert(uid.clone());
-        }
-        world.users.remove(uid);
-        world
-            .users
-            .extend(request.users.map(|ids| (uid.clone(), ids)));
-        *world.made.entry(uid.clone()).or_default() += 1;
-        // What a former try joined is left first.
-        world.joined.remove(uid);
-        let address = request.claim.map(|claim| {
-            let joined = Joined {
-                claim: claim.clone(),
-                address: world.free_address(),
-            };
-            let address = joined.address;
-            world.joined.insert(uid.clone(), joined);
-            address
-        });
-        let addresses = address.into_iter().collect();
-        after(fault, Verb::Sandbox, Sandbox { addresses })
+        let sandbox = self.world().make_sandbox(&request);
+        // Here a caller may give up; what it asked for is made all the same.
+        tokio::task::yield_now().await;
+        after(fault, Verb::Sandbox, sandbox).await
     }
 
     async fn create(&self, request: CreateRequest<'_>) -> Result<CreatedContainer, Failure> {
@@ -253,38 +251,19 @@ impl Node for FakeNode {
         self.spawn_monitor(&request)?;
         // Here a caller may give up; the monitor goes on.
         tokio::task::yield_now().await;
-        let mut world = self.world();
-        let Some(c) = world.containers.get_mut(id) else {
-            let tried = format!("creating {id}: it was removed meanwhile");
-            return Err(Failure::plain(FailureKind::Transient, tried));
-        };
-        if c.status == Status::Creating {
-            c.proceed();
-        }
-        let created = CreatedContainer {
-            process: c.process,
-            monitor: c.monitor.then_some(c.process.pid + 1),
-        };
-        after(fault, Verb::Create, created)
+        let created = self.world().created(id)?;
+        after(fault, Verb::Create, created).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<ProcessId, Failure> {
         let fault = self.begin(Verb::Start, id);
         before(fault, Verb::Start).await?;
-        let mut world = self.world();
-        let commanded = |c: &&mut SimContainer| {
-            !c.broken && !matches!(c.status, Status::Absent | Status::Creating)
-        };
-        let Some(c) = world.containers.get_mut(id).filter(commanded) else {
-            let tried = format!("starting {id}: the runtime has no state of it");
-            return Err(Failure::plain(FailureKind::Transient, tried));
-        };
-        let process = c.process;
-        if c.status == Status::Created {
-            c.status = Status::Running;
-            *world.runs.entry((id.uid.clone(), id.n)).or_default() += 1;
+        let process = self.world().start(id)?;
+        // What counts is whether it was started, whatever the call came to.
+        match fault {
+            Some(Fault::After(_)) => Ok(process),
+            other => after(other, Verb::Start, process).await,
         }
-        after(fault, Verb::Start, process)
     }
 
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
@@ -297,7 +276,7 @@ impl Node for FakeNode {
         if !hangs && (signal == 9 || obeys) {
             self.end(id, Exit::from_code(128 + signal, false));
         }
-        after(fault, Verb::Signal, ())
+        after(fault, Verb::Signal, ()).await
     }
 
     async fn errand(
@@ -309,40 +288,22 @@ impl Node for FakeNode {
     ) -> Result<ErrandEnd, Failure> {
         let fault = self.begin(Verb::Errand, id);
         before(fault, Verb::Errand).await?;
-        let word = match errand {
-            Errand::Exec { command } => command.first().cloned().unwrap_or_default(),
-            _ => String::new(),
-        };
-        let runs = |c: &SimContainer| c.status == Status::Running && !c.broken;
-        if !self.world().containers.get(id).is_some_and(runs) {
-            let tried = format!("{word} at {id}: it doesn't run");
-            return Err(Failure::plain(FailureKind::Transient, tried));
-        }
-        let script = self.world().scripts.get(&word).copied();
-        let (ok, message) = match script {
-            None => (true, String::new()),
-            Some(Script::Fails) => (false, format!("{word} said no")),
-            Some(Script::Hangs) => (false, format!("{word} took longer than {limit:?}")),
-            Some(Script::CantBeTried) => {
-                let tried = format!("{word} at {id} can't be tried");
-                return Err(Failure::plain(FailureKind::Transient, tried));
-            }
-        };
-        after(fault, Verb::Errand, ErrandEnd { ok, message })
+        let end = self.world().do_errand(id, errand, limit)?;
+        after(fault, Verb::Errand, end).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
         let fault = self.begin(Verb::Remove, id);
         before(fault, Verb::Remove).await?;
         self.world().containers.remove(id);
-        after(fault, Verb::Remove, ())
+        after(fault, Verb::Remove, ()).await
     }
 
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), Failure> {
         let fault = self.begin(Verb::RemoveSandbox, uid);
         before(fault, Verb::RemoveSandbox).await?;
-        self.world().forget(uid);
-        after(fault, Verb::RemoveSandbox, ())
+        self.world().remove_all(uid);
+        after(fault, Verb::RemoveSandbox, ()).await
     }
 
     async fn observe(&self, uid: &Uid) -> Result<ObservedInstance, Failure> {
@@ -357,7 +318,7 @@ impl Node for FakeNode {
         }
         let seen = ObservedInstance {
             containers,
-            sandbox: world.sandboxes.contains(uid) || world.on_host_network.contains(uid),
+            sandbox: world.stands(uid),
             leftovers: world.sandboxes.contains(uid) || world.directories.contains(uid),
         };
         drop(world);

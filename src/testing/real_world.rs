@@ -16,8 +16,8 @@ use oci_spec::image::ImageConfiguration;
 use super::contract::ContractNode;
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::{netns, pins, plug::NetworkConfig},
-    node::{Failure, FailureKind, ImageWish, ReadyImage},
+    network::{links, netns, own, pins, plug::NetworkConfig},
+    node::{Failure, FailureKind, ImageWish, Node as _, ReadyImage},
     runtime::{
         bundle::{
             overlay::{unmount_layer, unmount_root},
@@ -150,6 +150,21 @@ impl RealWorld {
         })
     }
 
+    /// A fresh one whose sandboxes join a network of its own, where CNI's plugins are installed.
+    ///
+    /// # Errors
+    /// The machine lacks what a node needs.
+    pub fn networked() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut world = Self::open()?;
+        world.config.network = NetworkConfig {
+            enabled: true,
+            bin_dirs: vec!["/usr/lib/cni".into(), "/opt/cni/bin".into()],
+            ..NetworkConfig::off()
+        };
+        world.node = world.restarted()?;
+        Ok(world)
+    }
+
     /// Another node on the same ground, as a daemon that was started anew has it.
     ///
     /// # Errors
@@ -167,8 +182,37 @@ impl RealWorld {
     }
 }
 
+impl RealWorld {
+    /// Leaves the network by the node's own code: rules in the node's tables are in no directory.
+    fn leave_network(&self) {
+        let pods = names(&self.node.layout().pods());
+        let uids: Vec<Uid> = pods.iter().filter_map(|name| name.parse().ok()).collect();
+        let Some(handle) = tokio::runtime::Handle::try_current()
+            .ok()
+            .filter(|_| self.config.network.enabled && !uids.is_empty())
+        else {
+            return;
+        };
+        tokio::task::block_in_place(|| {
+            handle.block_on(async {
+                for uid in &uids {
+                    let _ = self.node.remove_sandbox(uid).await;
+                }
+            });
+        });
+    }
+}
+
+/// The names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.collect()
+}
+
 impl Drop for RealWorld {
     fn drop(&mut self) {
+        self.leave_network();
         let layout = self.node.layout();
         let until = Instant::now() + Duration::from_secs(5);
         while self.cgroups.populated("") && Instant::now() < until {
@@ -194,6 +238,7 @@ impl Drop for RealWorld {
                 let _ = pins::remove_all(&layout.namespaces(&uid));
             }
         }
+        let _ = links::delete(&own::bridge(&self.config.node_uid));
         while self.cgroups.remove("").is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -229,5 +274,14 @@ impl ContractNode for RealNode<BusyboxImage> {
 
     fn break_state(&self, id: &ContainerId) {
         let _ = fs::write(self.layout().runc_dir(id).join("state.json"), "{\"id\":");
+    }
+
+    fn mark_sandbox(&self, uid: &Uid) {
+        // A file system that goes with the sandbox.
+        let _ = fs::write(self.layout().shm(uid).join("mark"), "");
+    }
+
+    fn is_marked(&self, uid: &Uid) -> bool {
+        self.layout().shm(uid).join("mark").exists()
     }
 }

@@ -77,9 +77,8 @@ pub(crate) const UNSAFE: &[(&str, &str)] = &[
         "neither nix nor rustix has mount_setattr; open_tree and move_mount go with it",
     ),
     (
-        "src/cli/arenas.rs",
-        "mallopt keeps glibc to two arenas: with one for every thread the daemon stays at the size \
-         of its largest burst",
+        "src/main.rs",
+        "jemalloc reads its settings from a symbol, and a name for the linker is unsafe",
     ),
 ];
 

@@ -104,6 +104,23 @@ impl Node {
         Self::prepare_with("", |daemon, _| daemon)
     }
 
+    /// The same with a network, and its daemon running.
+    pub fn networked() -> Self {
+        let mut node = Self::prepare_with("", |daemon, scheduler| {
+            daemon.network("").scheduler(&scheduler.url())
+        });
+        node.daemon.start();
+        node
+    }
+
+    /// With a network and without a scheduler, on a machine of its own that has just come up.
+    pub fn networked_on_a_machine() -> Self {
+        let mut node = Self::prepare_with("", |daemon, _| daemon.network(""));
+        node.boot(None);
+        node.daemon.start();
+        node
+    }
+
     /// On a machine of its own, that has just come up.
     pub fn on_a_machine() -> Self {
         let mut node = Self::prepare("");
@@ -302,6 +319,41 @@ impl Node {
             let pid = i32::try_from(container["pid"].as_i64()?).unwrap();
             Some((container["id"].as_str()?.to_owned(), pid))
         })
+    }
+
+    /// Waits for the pid of one of its containers, by its name in the definition.
+    pub fn pid_of(&self, id: &str, container: &str) -> i32 {
+        self.daemon
+            .wait(&format!("a pid of {container} of {id}"), |d| {
+                let row = d.row(id)?;
+                let mut all = row["containers"].as_array()?.iter();
+                let pid = all.find(|c| c["name"] == container)?["pid"].as_i64()?;
+                Some(i32::try_from(pid).unwrap())
+            })
+    }
+
+    /// Attempts of an instance's containers that were intended after this line: position and
+    /// attempt.
+    pub fn intended(&self, id: &str, since: u64) -> Vec<(u32, u32)> {
+        let Some(uid) = self.uid_of(id) else {
+            return Vec::new();
+        };
+        let lines = self.daemon.lines().into_iter();
+        let of = |line: &Value| {
+            let intended = line["kind"] == "attempt_intended" && line["uid"] == *uid;
+            intended && line["seq"].as_u64() > Some(since)
+        };
+        let names = lines.filter(of).map(|line| {
+            let id = line["container"].as_str().unwrap().to_owned();
+            let mut parts = id.split('-').skip(1).map(|n| n.parse().unwrap());
+            (parts.next().unwrap(), parts.next().unwrap())
+        });
+        names.collect()
+    }
+
+    /// Seq of the last line.
+    pub fn last_seq(&self) -> u64 {
+        self.daemon.lines().last().unwrap()["seq"].as_u64().unwrap()
     }
 
     /// The container's name of one of its attempts, from the journal.

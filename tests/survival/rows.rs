@@ -95,7 +95,7 @@ pub fn running_and_never_recorded_started_is_adopted(node: &mut Node) {
 }
 
 /// The init's pid, as runc has it.
-fn init_pid(node: &Node, container: &str) -> i32 {
+pub fn init_pid(node: &Node, container: &str) -> i32 {
     let state = fs::read(node.runc_dir(container).join("state.json")).unwrap();
     let state: Value = serde_json::from_slice(&state).unwrap();
     i32::try_from(state["init_process_pid"].as_i64().unwrap()).unwrap()

@@ -15,7 +15,7 @@ use crate::{
     runtime::{
         bundle::{self, BundleRequest, limits},
         conmon::read_pid,
-        layout::{container_cgroup, pod_cgroup},
+        layout::{container_cgroup, monitor_cgroup, pod_cgroup},
         process::identify,
         runc_state::{self, RuncState},
     },
@@ -179,6 +179,10 @@ impl<I: ImageSource> RealNode<I> {
                 ));
             }
         };
+        if !self.cgroups().populated(&monitor_cgroup(id)) {
+            let tried = format!("{}: its monitor died before it was started", tried());
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        }
         self.0.watch.follow_container(id, process);
         // Here and not with the create: a crash comes between the two.
         bundle::stdio::hand_over(&self.layout().bundle(id), process.pid)

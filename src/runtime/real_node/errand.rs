@@ -21,7 +21,11 @@ use crate::{
         ids::ContainerId,
         spec::{Errand, HttpErrand},
     },
-    node::{ErrandEnd, Failure},
+    node::{ErrandEnd, Failure, FailureKind},
+    runtime::{
+        layout::container_cgroup,
+        runc_state::{self, RuncState},
+    },
 };
 
 /// The most that an errand says.
@@ -37,6 +41,11 @@ fn undone(message: impl Into<String>) -> ErrandEnd {
 
 fn late(limit: Duration) -> ErrandEnd {
     undone(format!("not done within {limit:?}"))
+}
+
+fn untried(id: &ContainerId) -> Failure {
+    let tried = format!("do an errand at {id}: it doesn't run");
+    Failure::plain(FailureKind::Transient, tried)
 }
 
 fn end(ok: bool, mut message: String) -> ErrandEnd {
@@ -56,6 +65,10 @@ impl<I: ImageSource> RealNode<I> {
         errand: &Errand,
         limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
+        // On the node's network somebody else may answer for one that is gone.
+        if !self.runs(id) {
+            return Err(untried(id));
+        }
         let answer = match errand {
             Errand::Exec { command } => return self.exec_errand(id, command, limit).await,
             Errand::Sleep { seconds } => {
@@ -77,7 +90,26 @@ impl<I: ImageSource> RealNode<I> {
                 timeout(limit, grpc::check(place, service)).await
             }
         };
-        Ok(answer.unwrap_or_else(|_| late(limit)))
+        let end = answer.unwrap_or_else(|_| late(limit));
+        // One that has just ended refuses a connection, too: that says nothing of it.
+        match end.ok || self.runs(id) {
+            true => Ok(end),
+            false => Err(untried(id)),
+        }
+    }
+
+    /// Does the container run, as the files tell that the runtime can command it by?
+    fn runs(&self, id: &ContainerId) -> bool {
+        let cgroup = container_cgroup(id);
+        match runc_state::read(&self.layout().runc_dir(id)) {
+            Ok(RuncState::Known {
+                process,
+                alive: true,
+                waiting: false,
+                ..
+            }) => self.cgroups().holds(&cgroup, process.pid),
+            _ => false,
+        }
     }
 
     /// Where an errand's server is. As for Kubernetes' kubelet, a host that the definition names

@@ -17,6 +17,7 @@ mod remove;
 mod rotate;
 mod sandbox;
 mod signal;
+mod turns;
 mod watch;
 
 use std::{
@@ -31,7 +32,7 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-use self::{failure::hung_task, watch::Watch};
+use self::{failure::hung_task, turns::Turns, watch::Watch};
 pub use self::{
     images::ImageSource,
     rotate::{LogLimits, Rotation},
@@ -151,9 +152,6 @@ struct Inner<I> {
     /// The kernel's boot id: what was made in another boot isn't there any more.
     boot: String,
 }
-
-/// Who is at work on an attempt's files, or on a sandbox.
-type Turns<Of> = Mutex<HashMap<Of, Arc<tokio::sync::Mutex<()>>>>;
 
 /// Exits that the reaper read because the monitor was dead, until the attempt is removed.
 pub(super) type OrphanExits = Arc<Mutex<HashMap<ContainerId, Exit>>>;
@@ -296,14 +294,13 @@ impl<I: ImageSource> RealNode<I> {
     /// Waits until nobody else is at work on the attempt's files. Work on a thread goes on when
     /// the future that waits for it is dropped, so it takes its turn along.
     async fn turn(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
-        let turn = lock(&self.0.turns).entry(id.clone()).or_default().clone();
-        turn.lock_owned().await
+        self.0.turns.take(id).await
     }
 
     /// Drops what is kept in memory of a removed attempt.
     fn forget_attempt(&self, id: &ContainerId) {
         self.0.watch.forget(id);
-        lock(&self.0.turns).remove(id);
+        self.0.turns.end(id);
     }
 
     /// Runs `work`, which blocks on files, off the async threads.

@@ -14,7 +14,7 @@ mod record;
 use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
 pub(super) use self::record::SandboxRecord;
-use super::{ImageSource, RealNode, failure, lock};
+use super::{ImageSource, RealNode, failure};
 use crate::{
     error_chain::one_line,
     model::{ids::Uid, line::NetworkClaim, spec::WorkloadSpec, users::IdRange},
@@ -68,8 +68,11 @@ impl<I: ImageSource> RealNode<I> {
         };
         let this = self.clone();
         let tried = format!("make the sandbox of {}", request.uid);
+        // Waited for here, not in the work: who gives up before its turn has asked for nothing,
+        // and a removal that is asked for after that can't come first.
+        let turn = self.0.sandbox_turns.take(&wanted.uid).await;
         let work = tokio::spawn(async move {
-            let _turn = this.sandbox_turn(&wanted.uid).await;
+            let _turn = turn;
             this.make_in_turn(wanted).await
         });
         work.await.map_err(|e| failure::hung_task(&tried, e))?
@@ -276,27 +279,21 @@ impl<I: ImageSource> RealNode<I> {
     pub(super) async fn unmake_sandbox(&self, uid: &Uid) -> Result<(), Failure> {
         let (this, of) = (self.clone(), uid.clone());
         let tried = format!("remove the sandbox of {uid}");
+        let turn = self.0.sandbox_turns.take(&of).await;
         let work = tokio::spawn(async move {
-            let _turn = this.sandbox_turn(&of).await;
             this.take_back(&of).await?;
-            lock(&this.0.sandbox_turns).remove(&of);
-            let tried = format!("remove the directory of {of}");
-            this.off_thread(&tried.clone(), move |node| {
+            let (tried, uid) = (format!("remove the directory of {of}"), of.clone());
+            let what = tried.clone();
+            let removed = this.off_thread(&what, move |node| {
                 let layout = node.layout();
-                volumes::remove(layout, &of).map_err(|e| failure::of_volume(&of, e))?;
-                tree::remove(&layout.pod(&of)).map_err(|e| failure::of_io(tried, e))
-            })
-            .await
+                volumes::remove(layout, &uid).map_err(|e| failure::of_volume(&uid, e))?;
+                tree::remove(&layout.pod(&uid)).map_err(|e| failure::of_io(tried, e))
+            });
+            removed.await?;
+            drop(turn);
+            this.0.sandbox_turns.end(&of);
+            Ok(())
         });
         work.await.map_err(|e| failure::hung_task(&tried, e))?
-    }
-
-    /// Waits until nobody else is at work on the sandbox.
-    async fn sandbox_turn(&self, uid: &Uid) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = lock(&self.0.sandbox_turns)
-            .entry(uid.clone())
-            .or_default()
-            .clone();
-        turn.lock_owned().await
     }
 }

@@ -78,6 +78,19 @@ pub async fn a_broken_attempt_is_made_anew_by_a_create(node: &impl ContractNode)
     removed(node, &id).await;
 }
 
+/// A created container whose monitor is gone isn't started: nobody would see it end.
+pub async fn a_created_container_without_its_monitor_is_not_started(node: &impl ContractNode) {
+    let id = fresh_id();
+    sandbox(node, &id.uid, true).await;
+    create(node, &id).await.unwrap();
+    node.kill_monitor(&id);
+    let alone = until(node, &id, |c| !c.monitor).await;
+    assert_eq!(alone.status, Status::Created);
+    assert!(node.start(&id).await.unwrap_err().retryable());
+    assert_eq!(seen(node, &id).await, Some(alone));
+    removed(node, &id).await;
+}
+
 /// A monitor killed at any point of a create leaves what is seen, ended and removed.
 pub async fn a_monitor_killed_during_a_create_leaves_nothing_behind(node: &impl ContractNode) {
     for patience in [1, 10, 30] {

@@ -2,7 +2,10 @@
 
 use super::FakeNode;
 use crate::{
-    model::{ids::ContainerId, line::Exit},
+    model::{
+        ids::{ContainerId, Uid},
+        line::Exit,
+    },
     testing::contract::ContractNode,
 };
 
@@ -23,5 +26,16 @@ impl ContractNode for FakeNode {
         if let Some(c) = self.world().containers.get_mut(id) {
             c.broken = true;
         }
+    }
+
+    fn mark_sandbox(&self, uid: &Uid) {
+        let mut world = self.world();
+        if world.stands(uid) {
+            world.marked.insert(uid.clone());
+        }
+    }
+
+    fn is_marked(&self, uid: &Uid) -> bool {
+        self.world().marked.contains(uid)
     }
 }

@@ -10,9 +10,9 @@ use crate::{
         ids::{ContainerId, Uid},
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedContainer, Status},
-        users::{IdRange, IdSpan},
+        users::IdRange,
     },
-    node::{Change, FailureKind},
+    node::{Change, CreatedContainer, Failure, FailureKind},
 };
 
 /// A verb of the node, for faults and for the log of calls.
@@ -43,6 +43,8 @@ pub enum Fault {
     Before(FailureKind),
     /// It does its work and fails all the same.
     After(FailureKind),
+    /// It does its work and never returns.
+    Silent,
     /// It never returns.
     Hang,
 }
@@ -77,6 +79,19 @@ pub struct Joined {
     pub address: IpAddr,
 }
 
+/// By what a sandbox is told from another of its incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeOf {
+    /// What it has joined.
+    pub claim: Option<NetworkClaim>,
+    /// Is it on the node's network?
+    pub host_network: bool,
+    /// Does it share the node's IPC?
+    pub host_ipc: bool,
+    /// The ids that are its own.
+    pub users: Option<IdRange>,
+}
+
 /// What an errand comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
@@ -89,42 +104,42 @@ pub enum Script {
 }
 
 impl World {
-    /// The ids that sandboxes of others have.
-    pub(super) fn ids_of_others(&self, uid: &Uid) -> Vec<IdSpan> {
-        let others = self.users.iter().filter(|(other, _)| *other != uid);
-        others.map(|(_, ids)| ids.span()).collect()
-    }
-
-    /// Every process is gone, and what is in memory only.
-    pub(super) fn lose_power(&mut self) {
-        for c in self.containers.values_mut() {
-            c.status = Status::Absent;
-            c.monitor = false;
-            c.broken = false;
-            c.untold = None;
+    /// A monitor has brought its container to "created", or somebody has removed both.
+    pub(super) fn created(&mut self, id: &ContainerId) -> Result<CreatedContainer, Failure> {
+        let Some(c) = self.containers.get_mut(id) else {
+            let tried = format!("creating {id}: it was removed meanwhile");
+            return Err(Failure::plain(FailureKind::Transient, tried));
+        };
+        if c.status == Status::Creating {
+            c.proceed();
         }
-        self.sandboxes.clear();
-        self.users.clear();
-        // Leases lie on tmpfs, and the kernel forgets its tables.
-        self.joined.clear();
+        Ok(CreatedContainer {
+            process: c.process,
+            monitor: c.monitor.then_some(c.process.pid + 1),
+        })
     }
 
-    /// Nothing of an incarnation is left.
-    pub(super) fn forget(&mut self, uid: &Uid) {
-        self.containers.retain(|id, _| id.uid != *uid);
-        self.on_host_network.remove(uid);
-        self.sandboxes.remove(uid);
-        self.joined.remove(uid);
-        self.users.remove(uid);
-        self.directories.remove(uid);
-    }
-
-    /// The first address that nobody has.
-    pub(super) fn free_address(&self) -> IpAddr {
-        let taken: BTreeSet<IpAddr> = self.joined.values().map(|j| j.address).collect();
-        let mut all = (2..=u8::MAX).map(|n| IpAddr::from([10, 9, 0, n]));
-        all.find(|a| !taken.contains(a))
-            .unwrap_or(IpAddr::from([10, 9, 0, 1]))
+    /// Starts what is created.
+    pub(super) fn start(&mut self, id: &ContainerId) -> Result<ProcessId, Failure> {
+        let refused = |why| {
+            let tried = format!("starting {id}: {why}");
+            Err(Failure::plain(FailureKind::Transient, tried))
+        };
+        let commanded = |c: &&mut SimContainer| {
+            !c.broken && !matches!(c.status, Status::Absent | Status::Creating)
+        };
+        let Some(c) = self.containers.get_mut(id).filter(commanded) else {
+            return refused("the runtime has no state of it");
+        };
+        let process = c.process;
+        if c.status == Status::Created {
+            if !c.monitor {
+                return refused("its monitor died before it was started");
+            }
+            c.status = Status::Running;
+            *self.runs.entry((id.uid.clone(), id.n)).or_default() += 1;
+        }
+        Ok(process)
     }
 }
 
@@ -175,10 +190,12 @@ pub struct World {
     pub sandboxes: BTreeSet<Uid>,
     /// Incarnations on the host's network.
     pub on_host_network: BTreeSet<Uid>,
+    /// What each sandbox that stands was made of.
+    pub made_of: BTreeMap<Uid, MadeOf>,
+    /// Sandboxes in which somebody has left something that goes with them.
+    pub marked: BTreeSet<Uid>,
     /// The networks that sandboxes have joined, with everything that they hold.
     pub joined: BTreeMap<Uid, Joined>,
-    /// The ids of sandboxes that have their own.
-    pub users: BTreeMap<Uid, IdRange>,
     /// How often each incarnation's sandbox was made.
     pub made: BTreeMap<Uid, u32>,
     /// What errands come to, by the first word of their command; others are done well.

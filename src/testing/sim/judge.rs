@@ -4,11 +4,17 @@
 //! daemon writes and does. Must never happen here: asking the code under test whether it is
 //! right; what is expected is worked out anew from lines and truth.
 
+mod backoff;
 mod kin;
+mod once;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::kin::{Kin, Work, hook_done, kin, shared};
+use self::{
+    backoff::backed_off,
+    kin::{Kin, Work, hook_done, kin, shared},
+    once::Once,
+};
 use super::{ground::State, node::Removals};
 use crate::{
     model::{
@@ -17,7 +23,6 @@ use crate::{
         line::{DegradedMode, Event, Exit, Line},
         observed::Status,
         spec::{RestartPolicy, Role},
-        state::Reason,
     },
     testing::fake_node::{SimContainer, World},
 };
@@ -45,6 +50,8 @@ pub(super) struct Judge {
     instances: BTreeMap<Uid, String>,
     /// Work whose success reached the disk.
     done: BTreeMap<Work, ContainerId>,
+    /// Work that is begun at most once.
+    once: Once,
     /// Sandboxes in which a main container was started.
     entered: BTreeSet<(Uid, Generation, u32)>,
     receipts: Vec<Receipt>,
@@ -87,16 +94,6 @@ fn written_at(sim: &State, line: &Line) -> u64 {
         .and_then(|n| n.checked_sub(1));
     at.and_then(|n| sim.disk.written_at.get(n).copied())
         .unwrap_or(0)
-}
-
-/// Delays by level, in seconds, as design section 6 has them.
-const DELAYS: [u64; 7] = [0, 10, 20, 40, 80, 160, 300];
-
-fn delay(level: u32) -> u64 {
-    let at = usize::try_from(level)
-        .unwrap_or(usize::MAX)
-        .min(DELAYS.len() - 1);
-    DELAYS[at] * 1_000
 }
 
 /// A line is about to be written.
@@ -184,42 +181,6 @@ fn exited(sim: &State, id: &ContainerId, exit: &Exit) -> Option<String> {
     }
 }
 
-/// Is the backoff what it has to be after the ends before?
-fn backed_off(
-    sim: &State,
-    line: &Line,
-    id: &ContainerId,
-    exit: &Exit,
-    (next_up, backoff): (Option<u64>, u32),
-) -> Option<String> {
-    let next = next_up?;
-    let anew = [
-        Reason::Replacing,
-        Reason::NodeDrained,
-        Reason::NodeRebooted,
-        Reason::RuntimeStateLost,
-        Reason::SandboxError,
-    ];
-    if exit.reason.is_some_and(|r| anew.contains(&r)) {
-        return None;
-    }
-    let generation = sim.judge.of.get(id)?.generation;
-    let level = ends(sim, id, generation)
-        .iter()
-        .fold(0, |level, l| match &l.event {
-            Event::Exited { backoff, .. } => *backoff,
-            _ => level + 1,
-        });
-    let started = last_of(sim, id, &["started"]).map(|l| &l.moment);
-    let ran = started.filter(|m| m.boot == line.moment.boot);
-    let clean = ran.is_some_and(|m| line.moment.up - m.up >= 600_000);
-    let level = if clean { 0 } else { level };
-    let waits = next.saturating_sub(line.moment.up);
-    (waits != delay(level) || backoff != level + 1).then(|| {
-        format!("{id} waits {waits} ms at level {backoff}, by its former ends {level} holds")
-    })
-}
-
 /// A line was folded.
 pub(super) fn line_folded(sim: &mut State, seq: Seq) {
     let Some(line) = sim.disk.line(seq) else {
@@ -253,6 +214,7 @@ pub(super) fn line_folded(sim: &mut State, seq: Seq) {
             container, exit, ..
         } if exit.reason.is_some() => {
             sim.judge.done.retain(|_, id| id != container);
+            sim.judge.once.ended(container, exit.reason);
         }
         Event::StartFailed { container, .. } => {
             sim.judge.done.retain(|_, id| id != container);
@@ -285,6 +247,11 @@ pub(super) fn reopened(sim: &mut State) {
     lost.into_iter().for_each(|fault| sim.broken(fault));
 }
 
+/// The power is cut: what a line that is lost said can't be known any more.
+pub(super) fn power_cut(sim: &mut State) {
+    sim.judge.once = Once::default();
+}
+
 /// What must hold of the world at every step; and what happened in it is remembered.
 pub(super) fn world(sim: &mut State, world: &World) {
     let mut live = BTreeSet::new();
@@ -298,6 +265,9 @@ pub(super) fn world(sim: &mut State, world: &World) {
         let whose = whose.unwrap_or_else(|| id.uid.to_string());
         if alive && !live.insert((whose.clone(), id.n)) {
             faults.push(format!("two containers {} of {whose} live", id.n));
+        }
+        if c.status == Status::Running {
+            faults.extend(judge.once.runs(id, judge.of.get(id)));
         }
         let Some(code) = c.exit.as_ref().and_then(|e| e.code) else {
             continue;

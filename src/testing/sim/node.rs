@@ -85,6 +85,7 @@ impl SimNode {
         self.fake.power_cut();
         self.fake.take_changes();
         let mut state = self.ground.state();
+        judge::power_cut(&mut state);
         let now = state.clocks.truth;
         let mut world = self.fake.world();
         let ids: Vec<ContainerId> = world.containers.keys().cloned().collect();
@@ -209,7 +210,7 @@ impl Node for SimNode {
             world
                 .containers
                 .get(id)
-                .is_some_and(|c| c.status == Status::Created && !c.broken)
+                .is_some_and(|c| c.status == Status::Created && c.monitor && !c.broken)
         };
         let check = |state: &mut State| {
             if fresh() {

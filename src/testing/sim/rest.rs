@@ -196,7 +196,6 @@ fn leftovers(state: &Shared, world: &World) -> Vec<String> {
         .iter()
         .chain(&world.directories)
         .chain(world.joined.keys())
-        .chain(world.users.keys())
         .chain(&world.on_host_network);
     for uid in places.collect::<BTreeSet<_>>() {
         if !instances.contains_key(uid) {

@@ -234,6 +234,15 @@ const OF_THE_NODE: &[(&str, &[Happening])] = &[
         ],
     ),
     (
+        "created, and that is not written",
+        &[
+            Happening::DieAt(Point::Verb(Verb::Create), Side::After, Death::Process),
+            create(0, NEVER, 0),
+            exit(3),
+            pass(5_000),
+        ],
+    ),
+    (
         "started, and that is not written",
         &[
             Happening::DieAt(Point::Verb(Verb::Start), Side::After, Death::Process),
@@ -299,7 +308,7 @@ const OF_THE_NODE: &[(&str, &[Happening])] = &[
         "a create fails, a start fails, calls hang",
         &[
             Happening::Fault(Verb::Create, TRANSIENT),
-            Happening::Fault(Verb::Start, Fault::After(FailureKind::Transient)),
+            Happening::Fault(Verb::Start, TRANSIENT),
             Happening::Fault(Verb::Remove, Fault::After(FailureKind::Hung)),
             create(0, ALWAYS, 0),
             pass(70_000),

@@ -74,7 +74,7 @@ impl fmt::Display for Side {
 pub type Hits = BTreeMap<(Point, Side, Death), u64>;
 
 /// The name of every variant of [`Action`].
-pub const ACTIONS: [&str; 13] = [
+pub const ACTIONS: [&str; 14] = [
     "pull-image",
     "create-sandbox",
     "create",
@@ -88,6 +88,7 @@ pub const ACTIONS: [&str; 13] = [
     "remove",
     "remove-sandbox",
     "record-removed",
+    "record-created",
 ];
 
 /// An action's place in [`ACTIONS`]. A new variant doesn't compile until it has one, and then
@@ -108,6 +109,7 @@ pub(super) fn place_of_action(action: &Action) -> usize {
         Action::Remove { .. } => 10,
         Action::RemoveSandbox => 11,
         Action::RecordRemoved => 12,
+        Action::RecordCreated { .. } => 13,
     }
 }
 

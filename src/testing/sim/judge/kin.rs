@@ -75,9 +75,12 @@ pub(super) fn shared(world: &World) -> Vec<String> {
             faults.push(format!("containers of two sandboxes of {} live", id.uid));
         }
     }
-    let users: Vec<_> = world.users.iter().collect();
+    let made = world.made_of.iter();
+    let users: Vec<_> = made
+        .filter_map(|(uid, made)| Some((uid, made.users?)))
+        .collect();
     for (at, (uid, ids)) in users.iter().enumerate() {
-        let meets = |other: &&(&Uid, &IdRange)| other.1.span().meets(ids.span());
+        let meets = |other: &&(&Uid, IdRange)| other.1.span().meets(ids.span());
         if let Some((other, _)) = users[..at].iter().find(meets) {
             faults.push(format!("{uid} and {other} hold the ids {ids}"));
         }
