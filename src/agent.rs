@@ -38,6 +38,7 @@ use crate::{
     book::{Book, BookError},
     config::Config,
     error_chain::one_line,
+    evictions::Evictor,
     image::Images,
     intake::Intake,
     ledger::{Ledger, OpenError},
@@ -135,7 +136,7 @@ impl Agent {
         let intake = Arc::new(Intake::new(book.clone(), rules::rules(config), draw_uid));
         let node = Arc::clone(&ground.node);
         let mut context = Context::new(node, book.clone(), Arc::clone(&intake), operations());
-        let bell = context.bell();
+        let (bell, looks_bell) = (context.bell(), context.bell());
         let (reconciler, waker) = Reconciler::new(context, config.resync);
         let runtime = reconciler.context();
         begin_waiting(&intake, &waker);
@@ -172,6 +173,7 @@ impl Agent {
         start_tending(&desk, &ground.node, &stop);
         let rotation = rotation(config, &ground)?;
         start_probes(&ground.node, &book, bell, &waker, &stop);
+        start_looks(&ground.node, &book, config, looks_bell, &waker, &stop);
         let api = serve_api(socket, desk, stop.intake.clone());
         let reconciler = tokio::spawn(reconciler.run(stop.work.clone()));
         tracing::info!(node = %config.node_name, state_dir = %config.state_dir.display(), "ready");
@@ -240,6 +242,23 @@ fn start_probes(
     let tell = move |uid| look.wake(Wake::Look(uid));
     let prober = Prober::new(Arc::clone(node), book.clone(), bell, tell);
     tokio::spawn(prober.run(stop.work.clone()));
+}
+
+/// Looks at what volumes take of the disk, until `stop`.
+fn start_looks(
+    node: &Arc<RealNode<Images>>,
+    book: &Ledger,
+    config: &Config,
+    bell: mpsc::UnboundedReceiver<Uid>,
+    waker: &Waker,
+    stop: &Stop,
+) {
+    let every = config.evictions.look_every;
+    let look = waker.clone();
+    // A turn that is about to start something is told that it is stale.
+    let tell = move |uid| look.wake(Wake::Instructed(uid));
+    let evictor = Evictor::new(Arc::clone(node), book.clone(), every, bell, tell);
+    tokio::spawn(evictor.run(stop.work.clone()));
 }
 
 /// Settings that are part of the contract and have nothing behind them yet must not be silent.

@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-pub use parts::{Admission, Deadlines, Images, Journal, Logs, Network, Programs, Restore, Tls};
+pub use parts::{
+    Admission, Deadlines, Evictions, Images, Journal, Logs, Network, Programs, Restore, Tls,
+};
 pub use security::{Allowed, Security};
 use serde::{Deserialize, Serialize};
 pub use settings::{Kind, SETTINGS, Setting};
@@ -78,6 +80,8 @@ pub struct Config {
     pub network: Network,
     /// What of the node is kept from instances.
     pub admission: Admission,
+    /// When instances are ended for what they take of the node.
+    pub evictions: Evictions,
     /// What each source may ask for.
     pub security: Security,
     /// Keys for `https://`.
@@ -106,6 +110,7 @@ impl Default for Config {
             images: Images::default(),
             network: Network::default(),
             admission: Admission::default(),
+            evictions: Evictions::default(),
             security: Security::default(),
             tls: Tls::default(),
         }

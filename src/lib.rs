@@ -39,7 +39,7 @@
 //! # Tasks
 //!
 //! The [`agent`] builds everything and starts: the reconciler's loop and its turns, the loop of
-//! [`probes`] and hooks, the session (registration, instructions, the one sender), the manifests
+//! [`probes`] and hooks, the one of [`evictions`], the session (registration, instructions, the one sender), the manifests
 //! directory ([`manifests`]), the local API, the samples ([`metrics`]), and one that tends degraded
 //! modes. Two threads of the ledger sync the journal and own sled; one
 //! thread reaps children ([`reaper`](runtime::reaper)). They speak through the ledger's fold,
@@ -62,6 +62,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error_chain;
+pub mod evictions;
 pub mod image;
 pub mod intake;
 pub mod journal;

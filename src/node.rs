@@ -240,6 +240,16 @@ pub trait Node: Send + Sync + 'static {
         limit: Duration,
     ) -> impl Future<Output = Result<ErrandEnd, Failure>> + Send;
 
+    /// How many bytes of the disk the incarnation's volume at that position of its definition
+    /// takes, by files only: no fork, no write. A look ends once it has found more than `enough`,
+    /// and takes as long as it takes: it is bounded in what it costs. One that isn't there takes 0.
+    fn volume_use(
+        &self,
+        uid: &Uid,
+        volume: usize,
+        enough: u64,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
     /// Leaves nothing of the attempt: ends its monitor and every process of its cgroup, waits
     /// until that is empty, has the runtime forget it, unmounts, removes directories and exit
     /// file. The container's log stays.

@@ -207,6 +207,17 @@ fn s06_completed_work_of_pods_with_init_containers_and_sidecars_runs_once() {
 }
 
 #[test]
+fn what_is_evicted_never_starts_again_wherever_the_daemon_dies() {
+    themed(
+        "simulation_evictions",
+        "What was evicted is ended and never started again, by SIGKILL and power cuts at any point, \
+         until another generation or a destroy; nothing is done by a verdict that isn't durable",
+        theme::evictions,
+        (60, 2_000),
+    );
+}
+
+#[test]
 fn s29_wall_time_that_steps_neither_stalls_nor_storms() {
     themed(
         "simulation_s29",

@@ -129,6 +129,15 @@ pub struct Logs {
     pub max_files: u32,
 }
 
+/// When instances are ended for what they take of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evictions {
+    /// How often emptyDirs with a sizeLimit are looked at.
+    #[serde(with = "text::duration")]
+    pub look_every: Duration,
+}
+
 /// Keys for `https://`, as PEM files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -161,6 +170,15 @@ impl Default for Deadlines {
             runtime: Duration::from_secs(30),
             pull: Duration::from_secs(30 * 60),
             stall: Duration::from_secs(2 * 60),
+        }
+    }
+}
+
+impl Default for Evictions {
+    fn default() -> Self {
+        Self {
+            // As kubelet.
+            look_every: Duration::from_secs(10),
         }
     }
 }

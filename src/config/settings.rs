@@ -91,6 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("network.subnet", Kind::Subnet),
     setting("admission.reserved_memory", Kind::Size),
     setting("admission.reserved_cpu_milli", Kind::Number),
+    setting("evictions.look_every", Kind::Duration),
     setting("security.scheduler.privileged", Kind::Flag),
     setting("security.scheduler.host_network", Kind::Flag),
     setting("security.scheduler.host_pid", Kind::Flag),

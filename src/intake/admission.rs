@@ -95,7 +95,8 @@ fn holds(record: &InstanceRecord) -> bool {
                 })
             })
     });
-    record.desired == Desired::Run && record.refusal.is_none() && !ended
+    let wanted = record.desired == Desired::Run && record.refusal.is_none();
+    wanted && !record.is_evicted() && !ended
 }
 
 /// What a workload's containers are promised together: what runs at once, or more if an init

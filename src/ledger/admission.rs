@@ -36,6 +36,7 @@ pub fn admission(event: &Event) -> Admission {
         | Event::SandboxReady { .. }
         | Event::Probed { .. }
         | Event::HookDone { .. }
+        | Event::Evicted { .. }
         | Event::Acknowledged { .. }
         | Event::SegmentHeader { .. }
         | Event::SegmentSealed {}

@@ -29,6 +29,10 @@ pub fn derive(record: &InstanceRecord) -> StateReport {
     if let Some(refusal) = &record.refusal {
         return StateReport::because(State::Failed, refusal.reason, &refusal.message);
     }
+    if let Some(evicted) = &record.evicted {
+        let failed = || StateReport::because(State::Failed, Reason::Evicted, &evicted.message);
+        return outliving(record, State::Failed).unwrap_or_else(failed);
+    }
     if record.completed() {
         let message = "every container exited with 0";
         return StateReport {

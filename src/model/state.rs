@@ -81,7 +81,7 @@ pub enum Reason {
     JournalReadOnly,
     /// A probe failed.
     ProbeFailed,
-    /// Stopped to free the node's resources.
+    /// It took more of the node than its definition lets it, so it was ended.
     Evicted,
     /// A process that no signal ends.
     Unkillable,

@@ -51,6 +51,9 @@ pub fn after_exit(
     let unwell = exit.reason.is_some_and(|r| r.is_unwell());
     let succeeded = exit.code == Some(0) && !unwell;
     let outdated = container.generation < record.generation;
+    if record.is_evicted() && !outdated {
+        return (None, 0);
+    }
     if !outdated && record.role(n) == Role::Sidecar && record.work_over() {
         return (None, 0);
     }

@@ -152,9 +152,13 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
     let outdated = container.generation < turn.record.generation;
     // A sidecar that nobody needs any more.
     let unneeded = !outdated && container.role == Role::Sidecar && turn.record.work_over();
+    let evicted = turn.record.is_evicted();
     if container.phase == Phase::Intended && !seen.leftovers && seen.exit.is_none() {
-        if unneeded {
-            let why = "the main containers are over before it came to run";
+        if unneeded || evicted {
+            let why = match evicted {
+                true => "its instance was evicted before it came to run",
+                false => "the main containers are over before it came to run",
+            };
             return plan.push(Action::Remove { container: id }, why);
         }
         return plan_start(turn, n, container, plan);
@@ -163,9 +167,11 @@ pub(super) fn plan_container(turn: &Turn<'_>, n: Position, plan: &mut InstancePl
     // within the grace): SIGTERM may have been sent, and who got it doesn't serve any longer.
     let stopping = container.stop.is_some();
     let drained = turn.circumstances.drained;
-    if container.phase.may_live() && (outdated || drained || stopping || unneeded) {
+    if container.phase.may_live() && (outdated || drained || stopping || unneeded || evicted) {
         let reason = if outdated {
             Reason::Replacing
+        } else if evicted {
+            Reason::Evicted
         } else if unneeded {
             Reason::Completed
         } else {

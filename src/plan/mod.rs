@@ -10,6 +10,7 @@ pub mod action;
 pub mod backoff;
 mod container;
 pub mod errands;
+pub mod eviction;
 mod order;
 mod planner;
 pub mod ports;

@@ -66,7 +66,18 @@ pub fn plan_instance(
     if record.completed() && circumstances.acknowledged && plan.actions.is_empty() {
         plan_completed(&turn, &mut plan);
     }
+    if record.is_evicted() && plan.actions.is_empty() {
+        plan_evicted(&turn, &mut plan);
+    }
     plan
+}
+
+/// Nothing of it lives any more: what it took of the disk is given back. Its logs stay.
+fn plan_evicted(turn: &Turn<'_>, plan: &mut InstancePlan) {
+    if turn.observed.containers.is_empty() && turn.observed.leftovers {
+        let why = "it was evicted, and what it took of the node is given back";
+        plan.push(Action::RemoveSandbox, why);
+    }
 }
 
 /// The scheduler knows how its work ended. A person looks at the end and its log until they delete

@@ -44,7 +44,8 @@ pub fn holders<'a>(fold: &'a Fold, uid: &Uid) -> impl Iterator<Item = Holder<'a>
             let mut ports = s.host_ports();
             ports.any(|(_, p)| clash(p, port))
         });
-        let leaving = record.desired == Desired::Gone || record.completed() || !still_wanted;
+        let ended = record.completed() || record.is_evicted();
+        let leaving = record.desired == Desired::Gone || ended || !still_wanted;
         Some(Holder {
             record,
             port,

@@ -41,7 +41,7 @@ pub(super) fn plan_start(
     let Some(spec) = record.container_spec(n) else {
         return;
     };
-    if turn.circumstances.drained || turn.circumstances.hold_starts {
+    if turn.circumstances.drained || turn.circumstances.hold_starts || record.is_evicted() {
         return;
     }
     if !turn.may_start(n) {

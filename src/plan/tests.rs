@@ -598,6 +598,68 @@ fn what_is_to_be_gone_is_ended_and_removed() {
 }
 
 #[test]
+fn what_is_evicted_is_ended_gives_its_volumes_back_and_starts_never_again() {
+    let evicted = |row: Row| {
+        row.changed(|row| {
+            row.record.evicted = Some(crate::model::fold::Eviction {
+                message: "too much".to_owned(),
+                seq: 9,
+            });
+        })
+    };
+    let dead = || always().attempt(Phase::Done);
+    check(vec![
+        (
+            "it runs",
+            evicted(always().attempt(Phase::Running).seen(Status::Running)),
+            "request-stop 0-1 +30000 Evicted",
+        ),
+        (
+            "it is on its way",
+            evicted(always().attempt(Phase::Created).seen(Status::Created)),
+            "remove 0-1",
+        ),
+        (
+            "it was about to be made",
+            evicted(always().attempt(Phase::Intended)),
+            "remove 0-1",
+        ),
+        (
+            "it ended meanwhile, with 0 or not",
+            evicted(
+                always()
+                    .attempt(Phase::Running)
+                    .seen(Status::Stopped)
+                    .exit_file(0),
+            ),
+            "record-exit 0-1 0 - never 0",
+        ),
+        (
+            "it backs off",
+            evicted(always().exited(1, Some(NOW - 1)).seen(Status::Stopped)),
+            "remove 0-1",
+        ),
+        ("nothing of it is left", evicted(dead()), "remove-sandbox"),
+        (
+            "nor of its volumes",
+            evicted(dead().changed(|row| row.observed.leftovers = false)),
+            "",
+        ),
+        (
+            "it never came to run",
+            evicted(always().changed(|row| row.observed.leftovers = false)),
+            "",
+        ),
+        (
+            "and the node is drained",
+            evicted(always().attempt(Phase::Running).seen(Status::Running))
+                .changed(|row| row.circumstances.drained = true),
+            "request-stop 0-1 +30000 Evicted",
+        ),
+    ]);
+}
+
+#[test]
 fn a_drained_node_stops_what_runs_and_starts_nothing() {
     let drained = |mut row: Row| {
         row.circumstances.drained = true;

@@ -47,7 +47,7 @@ pub struct Context<N, B> {
     pub book: B,
     pub(super) intake: Arc<Intake<B>>,
     pub(super) operations: Semaphore,
-    bell: Option<mpsc::UnboundedSender<Uid>>,
+    bells: Vec<mpsc::UnboundedSender<Uid>>,
     /// Never asked for within a look into the book, nor held over one: that would be the other
     /// way round elsewhere.
     memory: Mutex<Memory>,
@@ -66,6 +66,8 @@ pub(super) struct Memory {
     /// When each degraded mode of the runtime was last met.
     met: BTreeMap<DegradedMode, u64>,
     awaited: BTreeMap<ContainerId, u64>,
+    /// What has ended for good and was seen to have no sandbox: no line says that one is gone.
+    vacated: BTreeSet<Uid>,
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -77,7 +79,7 @@ impl<N: Node, B: Book> Context<N, B> {
             book,
             intake,
             operations,
-            bell: None,
+            bells: Vec::new(),
             memory: Mutex::default(),
             claims: Mutex::default(),
             #[cfg(any(test, feature = "testing"))]
@@ -85,16 +87,16 @@ impl<N: Node, B: Book> Context<N, B> {
         }
     }
 
-    /// A bell that rings for an instance when something was done at it: its probes and hooks may
-    /// be due.
+    /// Another bell that rings for an instance when something was done at it: its probes, its
+    /// hooks, or a look at its volumes may be due.
     pub fn bell(&mut self) -> mpsc::UnboundedReceiver<Uid> {
         let (sender, bell) = mpsc::unbounded_channel();
-        self.bell = Some(sender);
+        self.bells.push(sender);
         bell
     }
 
     pub(super) fn ring(&self, uid: &Uid) {
-        if let Some(bell) = &self.bell {
+        for bell in &self.bells {
             // Nobody hears it only when the daemon stops; the next one looks at everything.
             let _ = bell.send(uid.clone());
         }
@@ -137,6 +139,22 @@ impl<N: Node, B: Book> Context<N, B> {
             let same = disowned.filter(|(_, d)| d.instance.as_ref() == Some(&record.instance));
             same.map(|(uid, _)| uid.clone()).collect()
         })
+    }
+
+    /// Notes whether an incarnation has ended for good and nothing of its sandbox is left.
+    pub(super) fn note_vacated(&self, uid: &Uid, is: bool) {
+        let mut memory = self.memory();
+        if is {
+            memory.vacated.insert(uid.clone());
+        } else {
+            memory.vacated.remove(uid);
+        }
+    }
+
+    /// Those whose host ports are free although their records are there. Asked for before a look
+    /// into the book.
+    pub(super) fn vacated(&self) -> BTreeSet<Uid> {
+        self.memory().vacated.clone()
     }
 
     pub(super) fn is_held(&self, uid: &Uid) -> bool {

@@ -9,7 +9,7 @@ use super::{Superseded, context::Context};
 use crate::{
     book::{Book, BookError},
     model::{
-        fold::Desired,
+        fold::{Desired, Fold, InstanceRecord},
         ids::{ContainerId, Uid},
         line::{Event, Intent},
     },
@@ -143,6 +143,13 @@ impl<N: Node, B: Book> Context<N, B> {
         exited: Event,
         next: Option<Intent>,
     ) -> Result<Done, ActionError> {
+        // Between the plan and here it may have been evicted.
+        let evicted = |fold: &Fold| {
+            fold.instances
+                .get(uid)
+                .is_some_and(InstanceRecord::is_evicted)
+        };
+        let next = next.filter(|_| !self.book.read(evicted));
         let intended = next.map(|intent| Event::AttemptIntended {
             uid: uid.clone(),
             intent,

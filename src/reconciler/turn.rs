@@ -52,7 +52,7 @@ pub(super) enum Known {
 pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Known {
     let hold_starts = context.is_held(uid) || !context.leaving_before(uid).is_empty();
     // Before the look into the book: see `Context`.
-    let signalled = context.signalled(uid);
+    let (signalled, vacated) = (context.signalled(uid), context.vacated());
     context.book.read(|fold| match fold.instances.get(uid) {
         Some(record) => {
             let circumstances = Circumstances {
@@ -60,7 +60,8 @@ pub(super) fn known<N: Node, B: Book>(context: &Context<N, B>, uid: &Uid) -> Kno
                 stopping_boot: fold.node.stopping_boot.clone(),
                 acknowledged: fold.acknowledged(uid),
                 hold_starts,
-                ports_held: ports::holders(fold, uid).any(|holder| holder.leaving),
+                ports_held: ports::holders(fold, uid)
+                    .any(|holder| holder.leaving && !vacated.contains(&holder.record.uid)),
                 signalled,
                 awaited: BTreeMap::new(),
             };
@@ -104,6 +105,10 @@ pub(super) fn plan_seen<N: Node, B: Book>(
     known: Known,
     observed: &ObservedInstance,
 ) -> InstancePlan {
+    let over = |r: &InstanceRecord| r.completed() || r.is_evicted();
+    let left = observed.leftovers || !observed.containers.is_empty();
+    let vacated = matches!(&known, Known::Record(record, _) if over(record) && !left);
+    context.note_vacated(uid, vacated);
     match known {
         Known::Record(record, mut circumstances) => {
             let now = context.book.now();
@@ -168,7 +173,12 @@ async fn instructions_are_durable<N: Node, B: Book>(
     known: &Known,
 ) -> Result<(), BookError> {
     match known {
-        Known::Record(record, _) => context.book.durable(record.instructed_seq).await,
+        Known::Record(record, _) => {
+            // A verdict is acted on like an instruction: not if a power cut may still take it back.
+            let verdict = record.evicted.as_ref().map_or(0, |e| e.seq);
+            let seq = record.instructed_seq.max(verdict);
+            context.book.durable(seq).await
+        }
         Known::Disowned { seq, .. } => context.book.durable(*seq).await,
         Known::Nothing { .. } => Ok(()),
     }

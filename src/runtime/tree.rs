@@ -5,6 +5,8 @@
 //! leaves the file system it began on. In: paths of riklet's own naming. Out: nothing there.
 //! Must never happen here: following a link, or crossing a mount.
 
+pub mod measure;
+
 use std::{
     ffi::{CStr, CString, OsString},
     fs, io,

@@ -10,7 +10,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, PipeWriter, Write as _},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use nix::{libc, sched::CloneFlags};
 use tokio::task::spawn_blocking;
 
 use super::{
+    bundle::make_private_directory,
     cgroup::CgroupError,
     process::{Attended, Call, CallError, Ends, Spawner, identify},
 };
@@ -173,6 +174,15 @@ fn give(map: &Path, ids: &str) -> io::Result<()> {
         .write(true)
         .open(map)
         .and_then(|mut file: File| file.write_all(ids.as_bytes()))
+}
+
+/// Makes a directory that everybody may pass, a root with other ids too, and nobody read.
+///
+/// # Errors
+/// What mkdir(2) and chmod(2) say.
+pub fn make_passable_directory(dir: &Path) -> io::Result<()> {
+    make_private_directory(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
 }
 
 /// The ids that the lines of a subuid(5) give away; what is none of its lines is left out.

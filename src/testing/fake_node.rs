@@ -76,31 +76,6 @@ impl FakeNode {
         self.tell(Change::Instance(id.uid.clone()));
     }
 
-    /// The node loses power: every process is gone, what lies on disk stays, tmpfs is empty.
-    pub fn power_cut(&self) {
-        let mut world = self.world();
-        for c in world.containers.values_mut() {
-            c.status = Status::Absent;
-            c.monitor = false;
-            c.broken = false;
-            c.untold = None;
-        }
-        world.sandboxes.clear();
-        world.on_host_network.clear();
-        world.marked.clear();
-        // Leases lie on tmpfs, and the kernel forgets its tables.
-        world.joined.clear();
-    }
-
-    /// Somebody removes an incarnation's namespaces; what runs in them goes on.
-    pub fn lose_sandbox(&self, uid: &Uid) {
-        let mut world = self.world();
-        world.sandboxes.remove(uid);
-        world.on_host_network.remove(uid);
-        drop(world);
-        self.tell(Change::Instance(uid.clone()));
-    }
-
     /// A hint, as an event source gives it.
     pub fn tell(&self, change: Change) {
         self.world().changes.push_back(change);
@@ -290,6 +265,13 @@ impl Node for FakeNode {
         before(fault, Verb::Errand).await?;
         let end = self.world().do_errand(id, errand, limit)?;
         after(fault, Verb::Errand, end).await
+    }
+
+    async fn volume_use(&self, uid: &Uid, _: usize, _: u64) -> Result<u64, Failure> {
+        let fault = self.begin(Verb::VolumeUse, uid);
+        before(fault, Verb::VolumeUse).await?;
+        let used = self.world().volume_use;
+        after(fault, Verb::VolumeUse, used).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

@@ -156,7 +156,7 @@ impl Die {
         let (uid, source) = (self.uid(), self.source());
         let (definition, spec) = self.definition();
         let image = "image".to_owned();
-        match self.kind / 4 % 11 {
+        match self.kind / 4 % 12 {
             0 => Event::Accepted {
                 uid,
                 instance: self.instance(),
@@ -206,10 +206,19 @@ impl Die {
             7 => Event::Removed { uid },
             8 => Event::Settled { uid, source },
             9 => self.disowned(),
+            10 => self.evicted(),
             _ => Event::Acknowledged {
                 uid,
                 through: self.number,
             },
+        }
+    }
+
+    fn evicted(&self) -> Event {
+        Event::Evicted {
+            uid: self.uid(),
+            generation: u32::from(self.choice % 3),
+            message: "it took too much".to_owned(),
         }
     }
 

@@ -248,7 +248,7 @@ fn coming(record: &InstanceRecord, drained: bool, now: Option<&Moment>) -> Vec<S
     if record.doubt.is_some() {
         return next;
     }
-    if drained && record.desired == Desired::Run {
+    if drained && record.desired == Desired::Run && !record.is_evicted() {
         next.push("it runs again after `riklet uncordon`".to_owned());
         return next;
     }

@@ -177,6 +177,7 @@ fn narrate_rest(event: &Event) -> String {
             "image {image} can't be had: {message}{}",
             retried(*retryable)
         ),
+        Event::Evicted { message, .. } => format!("it is evicted: {message}"),
         Event::Removed { .. } => "nothing of it is left on the node".to_owned(),
         Event::Acknowledged { through, .. } => {
             format!("the scheduler has its states up to line {through}")

@@ -11,6 +11,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "reconciler",
         "reporter",
         "probes",
+        "evictions",
         "api",
     ],
     &["intake", "view"],
@@ -89,7 +90,7 @@ pub(crate) const FILE_LINES: usize = 400;
 /// others has to leave this list.
 pub(crate) const LONG_FILES: &[(&str, usize, &str)] = &[(
     "src/model/line/event.rs",
-    440,
+    444,
     "the whole on-disk vocabulary is one enum, half of it the fields' documentation",
 )];
 

@@ -17,8 +17,8 @@ What riklet reads of a definition: RIK's JSON, or a Kubernetes v1 Pod in JSON or
 is made of the table that the parser itself reads by (`src/model/definition/tables.rs`); a test \
 feeds it a sample of every row.
 
-A text may hold several documents (`---`, JSON objects one after the other, or a `kind: List`): \
-Pods, and the ConfigMaps and Secrets that they name, which may also stand in other files that are \
+A text may hold several documents (`---`, JSON objects one after the other, or a `kind: List`, also \
+`PodList`): Pods, and the ConfigMaps and Secrets that they name, which may also stand in other files that are \
 read with it. Each Pod is an instance of its own. What a Pod refers to is read when its \
 definition is; a later change of a ConfigMap counts when the Pod is applied again.
 
@@ -32,7 +32,8 @@ scheduler a warning.
 - **never**: a fault from any source, for what would run is another workload.
 
 A field that is in none of these tables is refused as *refused* is. A field that is null, false, \
-an empty text, list or object says nothing and is fine. All faults of a definition come at once, \
+an empty text, list or object says nothing and is fine. One that stands twice is a fault, \
+but from the scheduler, where the last one counts. All faults of a definition come at once, \
 each with its path (`spec.containers[0].foo`); none quotes a value, for any may be a secret.
 
 `riklet apply --dry-run -f FILE` reads a file without a daemon and prints the model that would \

@@ -57,9 +57,13 @@ fn port(fields: &Fields<'_>, host_network: bool, findings: &mut Findings) -> Opt
         number("port"),
         number("target_port").or(number("targetPort")),
     );
-    let (inside, host) = (number("containerPort"), number("hostPort"));
+    let inside = number("containerPort");
+    // 0 is none, as to Kubernetes.
+    let host = fields.number("hostPort", 0..=65535, findings);
+    let host = host.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     let container = target.or(inside).or(port);
-    let protocol = fields.string("protocol", findings).unwrap_or("TCP");
+    let protocol = fields.string("protocol", findings);
+    let protocol = protocol.filter(|p| !p.is_empty()).unwrap_or("TCP");
     let known = ["TCP", "UDP", "SCTP"]
         .into_iter()
         .find(|p| p.eq_ignore_ascii_case(protocol));

@@ -194,6 +194,10 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
     ) -> Option<T> {
         let word = self.string(field, findings)?;
+        if word.is_empty() && !words.iter().any(|(w, _)| w.is_empty()) {
+            // To Kubernetes the same as no field.
+            return None;
+        }
         let found = words.iter().find(|(w, _)| *w == word);
         if found.is_none() {
             let known: Vec<&str> = words
@@ -213,13 +217,16 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
     ) -> Option<u64> {
         let value = self.get(field)?;
-        let number = value.as_u64().filter(|n| range.contains(n));
+        let number = whole(value).filter(|n| range.contains(n));
         if number.is_none() {
             let (from, to) = range.into_inner();
-            findings.fault(
-                &self.at(field),
-                format!("must be a whole number from {from} to {to}"),
-            );
+            let but = match value {
+                Value::Number(_) => String::new(),
+                Value::String(_) => ", not a string; take it out of its quotes".to_owned(),
+                other => format!(", not {}", named(other)),
+            };
+            let message = format!("must be a whole number from {from} to {to}{but}");
+            findings.fault(&self.at(field), message);
         }
         number
     }
@@ -236,6 +243,15 @@ impl<'a> Fields<'a> {
             }
         }
     }
+}
+
+/// A whole number, however it is written: `80.0` and `8e1` are 80, as they are to Kubernetes.
+fn whole(value: &Value) -> Option<u64> {
+    let float = || {
+        let number = value.as_f64().filter(|n| n.fract() == 0.0)?;
+        format!("{number:.0}").parse().ok()
+    };
+    value.as_u64().or_else(float)
 }
 
 fn object<'a>(

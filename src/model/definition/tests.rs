@@ -194,6 +194,107 @@ fn ids_that_a_user_namespace_has_not_are_faults_with_it_and_fine_without() {
 }
 
 #[test]
+fn what_kubernetes_takes_for_not_said_is_not_said() {
+    let said_nothing = json!({
+        "kind": "Pod", "metadata": {"name": "a"},
+        "spec": {
+            "restartPolicy": "", "dnsPolicy": "", "hostname": "", "hostNetwork": null,
+            "containers": [{
+                "name": "c", "image": "i", "imagePullPolicy": "", "terminationMessagePolicy": "",
+                "ports": [{"containerPort": 80, "hostPort": 0, "protocol": "", "name": "", "hostIP": ""}],
+                "livenessProbe": {"httpGet": {"port": 80, "scheme": "", "path": "", "host": ""}}
+            }]
+        }
+    });
+    let plain = json!({
+        "kind": "Pod", "metadata": {"name": "a"},
+        "spec": {"containers": [{
+            "name": "c", "image": "i", "ports": [{"containerPort": 80}],
+            "livenessProbe": {"httpGet": {"port": 80}}
+        }]}
+    });
+    assert_eq!(
+        strict(&said_nothing).unwrap().spec,
+        strict(&plain).unwrap().spec
+    );
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_others_and_texts_are_told_apart() {
+    let of = |port: &str| {
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n  - name: c\n    image: i\n    \
+             ports: [{{containerPort: {port}}}]\n"
+        );
+        parse(&text, Strictness::Strict).map(|p| p.spec.containers[0].ports[0].container)
+    };
+    for port in ["80", "80.0", "8e1", "0x50", "8_0", "+80"] {
+        assert_eq!(of(port).ok(), Some(80), "{port}");
+    }
+    for port in ["80.5", "-80", "0", "1e30", "true", "[80]"] {
+        assert!(of(port).is_err(), "{port}");
+    }
+    let said = of("\"80\"").unwrap_err().to_string();
+    assert!(
+        said.ends_with("not a string; take it out of its quotes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_field_that_stands_twice_is_a_fault_for_people_in_json_and_in_yaml() {
+    let json = r#"{"kind":"Pod","name":"a","spec":{"containers":[{"name":"c","image":"i","image":"hunter2"}]}}"#;
+    let said = parse(json, Strictness::Strict).unwrap_err().to_string();
+    assert!(
+        said.contains("a field stands there twice at line 1"),
+        "{said}"
+    );
+    // Go's reader takes the last one.
+    let parsed = parse(json, Strictness::Lenient).unwrap();
+    assert_eq!(parsed.spec.containers[0].image, "hunter2");
+    let yaml = "kind: Pod\nname: a\nspec:\n  containers: [{name: c, image: i}]\nname: hunter2\n";
+    let said = parse(yaml, Strictness::Strict).unwrap_err().to_string();
+    assert!(said.contains("has a field twice"), "{said}");
+    assert!(
+        said.contains("line 5") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_place_and_its_mend_and_never_quoted() {
+    let begun = "kind: Pod\nname: hunter2\nspec:\n";
+    let ten = |of: &str| [of; 10].join(",");
+    let aliases = ["hunter2", "*a0", "*a1", "*a2", "*a3", "*a4", "*a5"].into_iter();
+    let bomb = aliases
+        .enumerate()
+        .map(|(n, of)| format!("  a{n}: &a{n} [{}]\n", ten(of)));
+    let bomb: String = bomb.collect();
+    for (rest, expected) in [
+        ("\tcontainers: []\n", "isn't indented by tabs: see line 4"),
+        (
+            "  containers: {{ .Values.hunter2 }}\n",
+            "a template; render it first: see line 4",
+        ),
+        ("  grace: .inf\n", "a number that is none: see line 4"),
+        (&bomb, "nests too deep or holds more than is read"),
+        (
+            "  containers: [hunter2\n",
+            "is neither JSON nor YAML: see line",
+        ),
+        (
+            &format!("  a: {}{}\n", "[".repeat(60), "]".repeat(60)),
+            "nests too deep or holds more than is read",
+        ),
+    ] {
+        let text = format!("{begun}{rest}");
+        let said = parse(&text, Strictness::Strict).unwrap_err().to_string();
+        assert!(said.contains(expected), "{rest:?}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn functions_and_other_kinds_are_refused_as_unsupported() {
     for kind in ["Function", "function", "Deployment"] {
         let error = lenient(&with(rik(), "", "kind", json!(kind))).unwrap_err();

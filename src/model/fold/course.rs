@@ -45,11 +45,12 @@ impl InstanceRecord {
         })
     }
 
-    /// Has every main container completed, and no sidecar lives any more?
+    /// Has every main container completed, and no sidecar lives any more? What was evicted hasn't,
+    /// however it ended.
     #[must_use]
     pub fn completed(&self) -> bool {
         let lives = |n| self.is_current(n) && self.may_live(n);
-        self.work_completed() && !self.having(Role::Sidecar).any(lives)
+        !self.is_evicted() && self.work_completed() && !self.having(Role::Sidecar).any(lives)
     }
 
     /// Has every main container completed?

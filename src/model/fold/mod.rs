@@ -7,6 +7,7 @@
 
 mod course;
 mod doubt;
+mod eviction;
 mod health;
 mod node;
 mod outbox;
@@ -25,7 +26,7 @@ pub use self::{
     outbox::{MAX_BYTES, MAX_ENTRIES, Outbox, OutboxEntry, Outboxes},
     piece::{Piece, PieceError},
     record::{
-        ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal,
+        ContainerRecord, Desired, Eviction, ImageRecord, InstanceRecord, LastExit, Queued, Refusal,
         SandboxRecord, Stop,
     },
 };
@@ -130,6 +131,7 @@ impl Fold {
                 };
                 changed.push(Piece::Instance(uid.clone()));
                 transition::apply(&mut record, event, &line.moment);
+                eviction::stamp(&mut record, event, line.seq);
                 record.last_seq = line.seq;
                 if event.is_instruction() {
                     record.instructed_seq = line.seq;

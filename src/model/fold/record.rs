@@ -69,6 +69,15 @@ pub struct ImageRecord {
     pub reason: Option<Reason>,
 }
 
+/// Why a generation isn't to run on this node any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eviction {
+    /// What it took, and of what, in a sentence.
+    pub message: String,
+    /// Seq of the line that says so: nothing is done about it before that is durable.
+    pub seq: Seq,
+}
+
 /// A container's end that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
@@ -243,6 +252,9 @@ pub struct InstanceRecord {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
+    /// Its current generation was evicted: it is ended, and nothing of it starts again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<Eviction>,
     /// What is wanted.
     pub desired: Desired,
     /// Who wanted it gone.

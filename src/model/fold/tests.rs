@@ -615,6 +615,62 @@ fn counters_stay_at_their_ends() {
     assert_eq!(pen.record(1).containers[0].next_up, Some(u64::MAX));
 }
 
+fn evicted(n: u64, generation: u32) -> Event {
+    Event::Evicted {
+        uid: uid(n),
+        generation,
+        message: "it took too much".to_owned(),
+    }
+}
+
+#[test]
+fn what_was_evicted_is_failed_whatever_its_containers_do_until_another_generation() {
+    let mut pen = Pen::default();
+    let id = pen.run(1, RestartPolicy::Never);
+    let said = pen.write_at(moment(2_000), evicted(1, 1)).unwrap();
+    assert_eq!(
+        (said.state, said.reason),
+        (State::Failed, Some(Reason::Evicted))
+    );
+    assert_eq!(said.message.as_deref(), Some("it took too much"));
+    assert_eq!(pen.record(1).evicted.as_ref().unwrap().seq, pen.fold.seq);
+    let exit = Event::Exited {
+        container: id.clone(),
+        exit: Exit::from_code(0, false),
+        next_up: None,
+        backoff: 0,
+    };
+    assert_eq!(pen.write(exit), None, "that is no completed work");
+    assert_eq!(pen.write(Event::StepRemoved { container: id }), None);
+    assert!(!pen.record(1).completed());
+    // A verdict about what was replaced meanwhile says nothing.
+    let spec = Box::new(workload(1, RestartPolicy::Never));
+    let replaced = Event::Replaced {
+        uid: uid(1),
+        generation: 2,
+        definition: "another".to_owned(),
+        spec,
+        warnings: Vec::new(),
+    };
+    assert_eq!(pen.write(replaced), Some(State::Creating));
+    assert_eq!(pen.write(evicted(1, 1)), None);
+    assert!(!pen.record(1).is_evicted());
+}
+
+#[test]
+fn an_evicted_instance_waits_for_no_start() {
+    let mut pen = Pen::default();
+    let id = pen.run(1, RestartPolicy::Always);
+    pen.write(Event::Exited {
+        container: id,
+        exit: Exit::from_code(1, false),
+        next_up: Some(90_000),
+        backoff: 2,
+    });
+    pen.write(evicted(1, 1));
+    assert_eq!(pen.record(1).containers[0].next_up, None);
+}
+
 #[test]
 fn the_newest_refusals_are_kept() {
     let mut pen = Pen::default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    health,
+    eviction, health,
     record::{
         ContainerRecord, Desired, ImageRecord, InstanceRecord, LastExit, Queued, Refusal, Stop,
     },
@@ -56,6 +56,7 @@ pub(super) fn begin(
         spec: None,
         warnings: Vec::new(),
         refusal: None,
+        evicted: None,
         desired: Desired::Run,
         destroyed_by: None,
         queued: None,
@@ -95,6 +96,7 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
             record.generation = *generation;
             record.warnings.clone_from(warnings);
             record.refusal = None;
+            record.evicted = None;
             // A failed pull of the former definition says nothing of this one.
             record.images.retain(|_, image| image.snapshot.is_some());
             // What is to be asked for always is asked for once in each generation.
@@ -150,6 +152,7 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
         | Event::SandboxReady { .. }
         | Event::SandboxFailed { .. } => sandbox::apply(record, event, moment),
         Event::Probed { .. } | Event::HookDone { .. } => health::apply(record, event),
+        Event::Evicted { .. } => eviction::apply(record, event),
         _ => apply_to_container(record, event, moment),
     }
 }

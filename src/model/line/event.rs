@@ -280,6 +280,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// It took more than it may of the node: it is ended, and isn't started again.
+    Evicted {
+        /// The incarnation.
+        uid: Uid,
+        /// The generation that is evicted.
+        generation: Generation,
+        /// What it took, and of what, in a sentence.
+        message: String,
+    },
     /// `drain`: instances are stopped and stay stopped.
     Drained {},
     /// `uncordon`: instances run again.
@@ -347,6 +356,7 @@ impl Event {
             | Self::SandboxReady { uid, .. }
             | Self::SandboxFailed { uid, .. }
             | Self::AttemptIntended { uid, .. }
+            | Self::Evicted { uid, .. }
             | Self::Removed { uid }
             | Self::Settled { uid, .. }
             | Self::Disowned { uid, .. }
@@ -420,6 +430,7 @@ impl Event {
             Self::MonitorLost { .. } => "monitor_lost",
             Self::Probed { .. } => "probed",
             Self::HookDone { .. } => "hook_done",
+            Self::Evicted { .. } => "evicted",
             Self::Drained {} => "drained",
             Self::Uncordoned {} => "uncordoned",
             Self::Acknowledged { .. } => "acknowledged",

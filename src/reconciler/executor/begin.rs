@@ -37,7 +37,8 @@ struct Wanted {
 fn image_of<'a>(record: &'a InstanceRecord, intent: &Intent) -> Option<&'a str> {
     let image = &record.container_spec(intent.container.n)?.image;
     let snapshot = record.images.get(image)?.snapshot.as_ref();
-    (record.desired == Desired::Run && snapshot == Some(&intent.snapshot)).then_some(image)
+    let wanted = record.desired == Desired::Run && !record.is_evicted();
+    (wanted && snapshot == Some(&intent.snapshot)).then_some(image)
 }
 
 impl<N: Node, B: Book> Context<N, B> {
@@ -101,7 +102,7 @@ impl<N: Node, B: Book> Context<N, B> {
         let wanted = self.book.read(|fold| {
             let record = fold.instances.get(uid)?;
             let spec = record.spec.clone()?;
-            let wanted = record.desired == Desired::Run;
+            let wanted = record.desired == Desired::Run && !record.is_evicted();
             wanted.then(|| (record.instance.clone(), record.generation, spec))
         });
         let Some((instance, generation, workload)) = wanted else {
@@ -156,8 +157,10 @@ impl<N: Node, B: Book> Context<N, B> {
     ) -> Result<Result<Option<IdRange>, String>, ActionError> {
         // One at a time: between the look and the line nobody else takes the port, or the ids.
         let _one = self.claims_turn();
+        let vacated = self.vacated();
         let held = self.book.read(|fold| {
-            let holder = ports::holders(fold, uid).next()?;
+            let mut holders = ports::holders(fold, uid);
+            let holder = holders.find(|holder| !vacated.contains(&holder.record.uid))?;
             let (port, instance) = (holder.port, &holder.record.instance);
             Some(format!(
                 "port {}/{} of the node is held by {instance}",

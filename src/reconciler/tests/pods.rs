@@ -54,7 +54,10 @@ fn accept(bench: &Bench, name: &str, spec: WorkloadSpec) -> Uid {
     let accepted = Event::Accepted {
         uid: uid.clone(),
         instance: name.parse().unwrap(),
-        source: Source::Scheduler,
+        source: match name.ends_with("@cli") {
+            true => Source::Cli,
+            false => Source::Scheduler,
+        },
         definition: String::new(),
         spec: Box::new(spec),
         warnings: Vec::new(),
@@ -374,6 +377,49 @@ async fn s14_a_host_port_waits_until_its_holder_is_gone() {
     assert!(!pod.bench.node.world().joined.contains_key(&next));
     pod.pass(32).await;
     assert_eq!(pod.bench.state(&next), (State::Running, None));
+}
+
+#[tokio::test]
+async fn s14_a_host_port_of_what_completed_or_was_evicted_is_free_once_its_sandbox_is_gone() {
+    let port = || {
+        let mut spec = pod(1, &[], RestartPolicy::OnFailure);
+        spec.containers[0].ports.push(Port {
+            host: 8080,
+            container: 80,
+            protocol: "TCP".to_owned(),
+            name: None,
+            host_ip: None,
+        });
+        spec
+    };
+    let mut pod = Pod::new(port());
+    pod.settle().await;
+    pod.bench
+        .book
+        .record(Event::Evicted {
+            uid: pod.uid.clone(),
+            generation: 1,
+            message: "it took too much".to_owned(),
+        })
+        .unwrap();
+    let next = accept(&pod.bench, "next@cli", port());
+    pod.settle().await;
+    assert_eq!(pod.state(), (State::Failed, Some(Reason::Evicted)));
+    // A new daemon sees it again.
+    pod.crash().await;
+    pod.settle().await;
+    assert_eq!(pod.bench.state(&next), (State::Running, None));
+    let done = pod.bench.running()[0].clone();
+    assert_eq!(done.uid, next);
+    pod.bench.node.exit(&done, 0);
+    pod.settle().await;
+    assert_eq!(
+        pod.bench.state(&next),
+        (State::Terminated, Some(Reason::Completed))
+    );
+    let last = accept(&pod.bench, "last", port());
+    pod.settle().await;
+    assert_eq!(pod.bench.state(&last), (State::Running, None));
 }
 
 #[tokio::test]

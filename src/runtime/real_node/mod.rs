@@ -12,6 +12,7 @@ mod errand;
 mod failure;
 mod images;
 mod logs;
+mod measure;
 mod observe;
 mod remove;
 mod rotate;
@@ -22,15 +23,13 @@ mod watch;
 
 use std::{
     collections::HashMap,
-    fs,
     net::IpAddr,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use self::{failure::hung_task, turns::Turns, watch::Watch};
 pub use self::{
@@ -149,6 +148,8 @@ struct Inner<I> {
     watch: Watch,
     turns: Turns<ContainerId>,
     sandbox_turns: Turns<Uid>,
+    /// Who walks through a volume.
+    walks: Semaphore,
     /// The kernel's boot id: what was made in another boot isn't there any more.
     boot: String,
 }
@@ -171,12 +172,6 @@ fn absolute(program: &Path) -> PathBuf {
         .map(|dir| Path::new(dir).join(program))
         .find(|path| path.is_file())
         .unwrap_or_else(|| program.to_owned())
-}
-
-/// The directory that everybody may pass and nobody read.
-fn make_roots(dir: &Path) -> std::io::Result<()> {
-    super::bundle::make_private_directory(dir)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
 }
 
 fn load_profiles(path: Option<&Path>, layout: &Layout) -> Profiles {
@@ -205,7 +200,7 @@ impl<I: ImageSource> RealNode<I> {
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
-        make_roots(&layout.roots())?;
+        super::users::make_passable_directory(&layout.roots())?;
         let runc = Runc::new(
             absolute(&config.programs.runc),
             layout.runc_root(),
@@ -236,6 +231,7 @@ impl<I: ImageSource> RealNode<I> {
             watch,
             turns: Turns::default(),
             sandbox_turns: Turns::default(),
+            walks: Semaphore::new(1),
             boot: Clock::system().map_err(std::io::Error::other)?.now().boot,
         })))
     }
@@ -364,6 +360,10 @@ impl<I: ImageSource> Node for RealNode<I> {
         limit: Duration,
     ) -> Result<ErrandEnd, Failure> {
         self.do_errand(id, address, errand, limit).await
+    }
+
+    async fn volume_use(&self, uid: &Uid, volume: usize, enough: u64) -> Result<u64, Failure> {
+        self.measure(uid, volume, enough).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Failure> {

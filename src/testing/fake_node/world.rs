@@ -30,6 +30,8 @@ pub enum Verb {
     Signal,
     /// `errand`
     Errand,
+    /// `volume_use`
+    VolumeUse,
     /// `remove`
     Remove,
     /// `remove_sandbox`
@@ -200,6 +202,8 @@ pub struct World {
     pub made: BTreeMap<Uid, u32>,
     /// What errands come to, by the first word of their command; others are done well.
     pub scripts: BTreeMap<String, Script>,
+    /// What every volume takes of the disk, in bytes.
+    pub volume_use: u64,
     /// Snapshots that are there.
     pub snapshots: BTreeSet<String>,
     /// Incarnations with directories.

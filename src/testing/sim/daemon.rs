@@ -4,6 +4,7 @@
 //! drawn. Dropping the daemon drops every task where it stands: that is its death.
 
 mod errands;
+mod looks;
 
 use std::{future::Future, sync::Arc, task};
 
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     agent::{ground::record_start, outbox::Outboxes, tend::show},
     book::Book,
+    evictions::LookRounds,
     image::reference::TransportPolicy,
     intake::{Intake, Verdict},
     ledger::{Opening, StoreOpening},
@@ -37,6 +39,9 @@ use crate::{
 /// How often everything is looked at, in ms.
 const RESYNC_MS: u64 = 10_000;
 
+/// How often volumes with a limit are looked at, in ms.
+const LOOK_MS: u64 = 10_000;
+
 /// How long starts wait without a link, in ms, and after it came.
 const HOLD_MS: (u64, u64) = (3_000, 1_000);
 
@@ -52,6 +57,8 @@ pub(super) struct Daemon {
     rounds: Rounds<SimNode, SimBook>,
     errands: ErrandRounds<SimBook>,
     bell: Bell,
+    looks: LookRounds<SimBook>,
+    looks_bell: Bell,
     wakes: mpsc::UnboundedReceiver<Wake>,
     outboxes: Arc<Outboxes<SimBook>>,
     tasks: Vec<Task>,
@@ -124,7 +131,7 @@ impl Daemon {
         let intake = Arc::new(Intake::new(book.clone(), transports, draw));
         let within = Arc::clone(&intake);
         let mut context = Context::new(Arc::new(node.clone()), book.clone(), within, 4);
-        let bell = context.bell();
+        let (bell, looks_bell) = (context.bell(), context.bell());
         context.witness = Some(Box::new(witness(ground)));
         let mut rounds = Rounds::new(context);
         rounds.on_resync();
@@ -140,6 +147,8 @@ impl Daemon {
             rounds,
             errands: ErrandRounds::new(book.clone()),
             bell,
+            looks: LookRounds::new(book.clone(), LOOK_MS),
+            looks_bell,
             book,
             wakes,
             tasks: Vec::new(),
@@ -267,6 +276,7 @@ impl Daemon {
             self.rounds.on_resync();
         }
         self.feed_errands(up);
+        self.feed_looks(up);
         while let Some(job) = self.rounds.next_job() {
             let context = Arc::clone(self.rounds.context());
             self.spawn(
@@ -321,6 +331,7 @@ impl Daemon {
                     self.rounds.on_wake(Wake::Look(uid));
                 }
             }
+            Outcome::Looked(look, measured) => self.looked(&look, measured),
             Outcome::Wake(wakes) => {
                 for wake in wakes {
                     self.rounds.on_wake(wake);
@@ -355,6 +366,7 @@ impl Daemon {
             self.hold_until,
             self.rounds.next_due(),
             errands,
+            self.looks.next_due(),
             resync,
         ];
         all.into_iter().flatten().min()

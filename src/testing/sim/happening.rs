@@ -95,6 +95,8 @@ pub enum Happening {
     Stubborn(bool),
     /// Monitors tell an exit late, or at once.
     SlowMonitors(bool),
+    /// Every volume takes so many bytes of the disk from now on.
+    Fills(u64),
     /// Every snapshot is gone.
     SnapshotsLost,
     /// Time passes.
@@ -255,6 +257,7 @@ impl Sim {
             }
             Happening::Stubborn(stubborn) => self.fake.world().stubborn = stubborn,
             Happening::SlowMonitors(slow) => self.fake.world().slow_monitors = slow,
+            Happening::Fills(bytes) => self.fake.world().volume_use = bytes,
             Happening::SnapshotsLost => self.fake.world().snapshots.clear(),
             _ => {}
         }

@@ -5,11 +5,13 @@
 //! right; what is expected is worked out anew from lines and truth.
 
 mod backoff;
+mod evicted;
 mod kin;
 mod once;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use self::evicted::unlike_evicted;
 use self::{
     backoff::backed_off,
     kin::{Kin, Work, hook_done, kin, shared},
@@ -23,6 +25,7 @@ use crate::{
         line::{DegradedMode, Event, Exit, Line},
         observed::Status,
         spec::{RestartPolicy, Role},
+        state::Reason,
     },
     testing::fake_node::{SimContainer, World},
 };
@@ -109,6 +112,9 @@ pub(super) fn line_written(sim: &mut State, line: &Line) {
             let wrong = exited(sim, container, exit);
             wrong.or_else(|| backed_off(sim, line, container, exit, (*next_up, *backoff)))
         }
+        Event::Evicted {
+            uid, generation, ..
+        } => evicted::verdict(sim, uid, *generation),
         Event::StopRequested { container, .. } => last_of(sim, container, &["stop_requested"])
             .map(|_| format!("the stop of {container} is recorded twice: its grace begins anew")),
         Event::DegradedEntered { mode, detail } if *mode == DegradedMode::Unclaimed => Some(
@@ -138,6 +144,9 @@ fn intended(sim: &State, id: &ContainerId) -> Option<String> {
         return Some(format!("the attempt number of {id} is used again"));
     }
     let generation = sim.disk.fold.instances.get(&id.uid)?.generation;
+    if evicted::is_evicted(&sim.disk.lines, &id.uid, generation) {
+        return Some(format!("{id} follows an eviction"));
+    }
     let end = *ends(sim, id, generation).last()?;
     // An init container runs once more in a sandbox that was made anew.
     let now = kin(sim.disk.fold.instances.get(&id.uid)?, id.n)?;
@@ -337,9 +346,17 @@ pub(super) fn signal(sim: &mut State, id: &ContainerId, signal: i32) {
     let Some(line) = last_of(sim, id, &["stop_requested"]) else {
         return sim.broken(format!("signal {signal} to {id}, and no stop is recorded"));
     };
-    let Event::StopRequested { deadline_up, .. } = &line.event else {
+    let Event::StopRequested {
+        deadline_up,
+        reason,
+        ..
+    } = &line.event
+    else {
         return;
     };
+    if *reason == Some(Reason::Evicted) && !evicted::is_durable(sim, id) {
+        return sim.broken(format!("{id} is ended by a verdict that isn't durable"));
+    }
     let grace = deadline_up.saturating_sub(line.moment.up);
     let had = sim.clocks.truth - written_at(sim, line);
     let hooked = sim.judge.of.get(id).is_some_and(|kin| kin.pre_stop);

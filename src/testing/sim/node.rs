@@ -190,6 +190,11 @@ impl Node for SimNode {
         self.verb(Verb::Errand, |_| (), work).await
     }
 
+    async fn volume_use(&self, uid: &Uid, volume: usize, enough: u64) -> Result<u64, Failure> {
+        let work = self.fake.volume_use(uid, volume, enough);
+        self.verb(Verb::VolumeUse, |_| (), work).await
+    }
+
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {
         let uid = request.uid;
         let work = self.fake.ensure_sandbox(request);

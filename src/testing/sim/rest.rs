@@ -6,6 +6,7 @@ use super::{
     Sim,
     ground::State as Shared,
     happening::GARBAGE,
+    judge::unlike_evicted,
     wanted::{drained, wanted},
 };
 use crate::{
@@ -62,6 +63,7 @@ impl Sim {
             world.stubborn = false;
             world.slow_monitors = false;
             world.scripts.clear();
+            world.volume_use = 0;
             for c in world.containers.values_mut() {
                 c.obeys = true;
                 if c.status == Status::Paused {
@@ -258,7 +260,9 @@ fn unlike(
             if record.desired != Desired::Run || &*record.definition != text {
                 return Some(format!("{id} is not what was accepted last"));
             }
-            stalled(record, world)
+            let left = world.directories.contains(&record.uid)
+                || world.containers.keys().any(|c| c.uid == record.uid);
+            unlike_evicted(state, record, left).unwrap_or_else(|| stalled(record, world))
         }
     }
 }

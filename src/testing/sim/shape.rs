@@ -13,6 +13,8 @@ pub enum Shape {
     SharedPort,
     /// An init container, a sidecar and two main ones.
     Job,
+    /// A sidecar and a main container; a volume with a limit of 1 KiB.
+    Bounded,
 }
 
 impl Shape {
@@ -54,6 +56,7 @@ pub(super) fn definition(id: u8, policy: &str, shape: Shape, tag: u32) -> String
             vec![init("first"), sidecar("")],
             vec![plain(), container("other", tag, "")],
         ),
+        Shape::Bounded => (vec![sidecar("")], vec![plain()]),
         Shape::Probes => {
             let hooks = format!(
                 r#""lifecycle":{{"postStart":{{{}}},"preStop":{{{}}}}}"#,
@@ -78,8 +81,12 @@ pub(super) fn definition(id: u8, policy: &str, shape: Shape, tag: u32) -> String
         Shape::Job | Shape::Probes => r#""hostUsers":false,"#,
         _ => "",
     };
+    let volumes = match shape {
+        Shape::Bounded => r#"{"name":"v","emptyDir":{"sizeLimit":"1Ki"}}"#,
+        _ => "",
+    };
     format!(
-        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"i{id}"}},"spec":{{{users}"restartPolicy":"{policy}","terminationGracePeriodSeconds":7,"initContainers":[{}],"containers":[{}]}}}}"#,
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"i{id}"}},"spec":{{{users}"volumes":[{volumes}],"restartPolicy":"{policy}","terminationGracePeriodSeconds":7,"initContainers":[{}],"containers":[{}]}}}}"#,
         inits.join(","),
         mains.join(",")
     )

@@ -11,7 +11,9 @@ use std::{
 };
 
 use crate::{
-    plan::errands::ErrandId,
+    evictions::Measured,
+    node::Failure,
+    plan::{errands::ErrandId, eviction::Look},
     probes::Told,
     reconciler::{Ended, Wake},
 };
@@ -20,6 +22,7 @@ use crate::{
 pub(super) enum Outcome {
     Worked(Ended),
     Errand(ErrandId, Told),
+    Looked(Look, Result<Option<Measured>, Failure>),
     Wake(Vec<Wake>),
     Nothing,
 }

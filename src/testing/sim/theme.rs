@@ -86,6 +86,43 @@ pub fn completed_pods(seed: u64) -> Outcome {
     sim.conclude()
 }
 
+/// Volumes outgrow their limits, are within them again, and their instances are replaced and
+/// destroyed; daemons die all the while.
+#[must_use]
+pub fn evictions(seed: u64) -> Outcome {
+    let mut dice = Dice::new(seed);
+    let mut sim = Sim::new(dice.draw(), false);
+    sim.set_traps((0..6).map(|_| (dice.draw() % 120, death(&mut dice))));
+    for tag in 0..8 {
+        let id = u8::try_from(dice.below(2)).unwrap_or(0);
+        let pod = Happening::Pod {
+            id,
+            policy: [ALWAYS, ON_FAILURE, NEVER][dice.below(3)],
+            shape: dice
+                .pick(&[Shape::Bounded, Shape::Job])
+                .unwrap_or(Shape::Bounded),
+            tag: tag / 2,
+        };
+        happen(&mut sim, &pod);
+        let bytes = dice.pick(&[0, 1_024, 1_025, 1 << 20]).unwrap_or(0);
+        sim.happen(&Happening::Fills(bytes));
+        sim.happen(&Happening::Stubborn(dice.one_in(3)));
+        for _ in 0..dice.below(3) {
+            let (which, code) = (dice.below(4), i32::from(dice.one_in(2)));
+            happen(&mut sim, &Happening::Exit { which, code });
+            let ms = dice.within(0, 15_000);
+            happen(&mut sim, &Happening::Pass { ms });
+        }
+        match dice.below(4) {
+            0 => happen(&mut sim, &Happening::Die(death(&mut dice))),
+            1 => happen(&mut sim, &Happening::Destroy { id, local: false }),
+            2 => sim.happen(&Happening::Steps(dice.draw() % 30)),
+            _ => {}
+        }
+    }
+    sim.conclude()
+}
+
 /// Wall time steps while things are created, back off, and are stopped.
 #[must_use]
 pub fn clock_steps(seed: u64) -> Outcome {

@@ -116,7 +116,7 @@ pub(super) fn place_of_action(action: &Action) -> usize {
 /// Every kind of line that the daemon itself writes. `segment_header` and `segment_sealed` are
 /// the writer's own: deaths there are those of the ledger on a disk (`ledger::tests::power`, and
 /// `tests/power.rs` on a real one).
-pub const KINDS: [&str; 30] = [
+pub const KINDS: [&str; 31] = [
     "boot",
     "daemon_started",
     "daemon_stopped",
@@ -147,6 +147,7 @@ pub const KINDS: [&str; 30] = [
     "sandbox_failed",
     "probed",
     "hook_done",
+    "evicted",
 ];
 
 /// A kind's place in [`KINDS`]; none for the writer's own. A new kind doesn't compile until it
@@ -188,6 +189,7 @@ pub(super) fn place_of_kind(event: &Event) -> Option<usize> {
         Event::SandboxFailed { .. } => 27,
         Event::Probed { .. } => 28,
         Event::HookDone { .. } => 29,
+        Event::Evicted { .. } => 30,
     })
 }
 

@@ -80,6 +80,29 @@ fn a_list_is_its_items_and_json_documents_may_follow_each_other() {
 }
 
 #[test]
+fn kubernetes_lists_of_one_kind_are_lists_whose_items_need_not_say_it() {
+    let pods = r#"{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":[
+        {"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","image":"i",
+            "envFrom":[{"configMapRef":{"name":"m"}}]}]}}]}"#;
+    let maps =
+        "apiVersion: v1\nkind: ConfigMapList\nitems:\n- {metadata: {name: m}, data: {k: v}}\n";
+    let pieces = split(&[file("pods.json", pods), file("maps.yaml", maps)]);
+    assert_eq!(pieces.len(), 1, "{pieces:?}");
+    assert_eq!(pieces[0].name.as_deref(), Some("a"));
+    let parsed = parse(&pieces[0].definition, Strictness::Strict).unwrap();
+    assert_eq!(parsed.spec.containers[0].env[0].name, "k");
+    // From the scheduler, too; and what isn't a list is said.
+    let one = pods.replace(r#","envFrom":[{"configMapRef":{"name":"m"}}]"#, "");
+    let one = one.replace(
+        ",\n            \"envFrom\":[{\"configMapRef\":{\"name\":\"m\"}}]",
+        "",
+    );
+    assert!(parse(&one, Strictness::Lenient).is_ok(), "{one}");
+    let wrong = split(&[file("x", "kind: PodList\nitems: 7\n")]);
+    assert!(!wrong[0].faults.is_empty());
+}
+
+#[test]
 fn other_kinds_are_faults_that_name_the_kind_and_the_mend() {
     let text = "kind: Deployment\n---\nkind: Service\n---\nkind: hunter2\n---\na: 1\n";
     let pieces = split(&[file("x.yaml", text), file("y.yaml", PLAIN)]);

@@ -277,7 +277,7 @@ pub(in super::super) static PORT: Object = Object {
         does(
             "hostPort",
             "8080",
-            "1 to 65535; a hostPort and protocol only once, unless on other hostIPs.",
+            "1 to 65535, or 0 for none; a hostPort and protocol only once, unless on other hostIPs.",
         ),
         does(
             "hostIP",

@@ -110,7 +110,7 @@ pub(in super::super) static EMPTY_DIR: Object = Object {
         does(
             "sizeLimit",
             r#""64Mi""#,
-            "A quantity of bytes; default: no limit. The kernel holds it in memory; on the disk it is only noted.",
+            "A quantity of bytes; default: no limit. In memory the kernel holds it; on the disk riklet looks, and evicts whoever takes more.",
         ),
     ],
     like: None,

@@ -38,6 +38,6 @@ impl Daemon {
             })
         });
         let due = self.hold_until.is_some() || self.rounds.next_due().is_some();
-        told && !working && !due && well && self.errands.is_idle()
+        told && !working && !due && well && self.errands.is_idle() && self.looks.is_idle()
     }
 }

@@ -97,6 +97,34 @@ pub(super) const OF_PODS: &[(&str, &[Happening])] = &[
         ],
     ),
     (
+        "evicted, and nothing starts again",
+        &[
+            pod(0, ALWAYS, Shape::Bounded, 0),
+            Happening::Fills(1_025),
+            pass(25_000),
+            exit(1),
+            pass(15_000),
+            BOOTED,
+            pass(15_000),
+        ],
+    ),
+    (
+        "evicted, then replaced and destroyed",
+        &[
+            pod(0, NEVER, Shape::Bounded, 0),
+            Happening::Fills(1_024),
+            pass(25_000),
+            Happening::Stubborn(true),
+            Happening::Fills(1 << 20),
+            pass(15_000),
+            Happening::Fills(0),
+            pod(0, NEVER, Shape::Bounded, 1),
+            pass(25_000),
+            destroy(0),
+            pass(9_000),
+        ],
+    ),
+    (
         "a hook before the end never ends",
         &[
             Happening::Script("pre", Some(Script::Hangs)),
