@@ -359,6 +359,94 @@ fn a_sweep_takes_what_a_killed_run_left_and_nothing_of_a_live_one() {
     bystander.wait().expect("its status");
 }
 
+/// What tests make of "others", by the pid that its names bear.
+struct OfOthers(u32);
+
+impl OfOthers {
+    fn make(pid: u32) -> Self {
+        let made = Self(pid);
+        let made_it = sh(&format!(
+            "ip netns add rk-foreign{pid} && ip netns add foreign-{pid} &&
+             ip link add fv{pid} type veth peer name eth0 netns foreign-{pid} &&
+             ip link add rkt{pid} type bridge &&
+             iptables -w -t nat -N CNI-foreign{pid} &&
+             iptables -w -t nat -A CNI-foreign{pid} -s 198.19.7.6/32 -j RETURN &&
+             iptables -w -t nat -A POSTROUTING -s 198.19.7.6/32 -m comment \
+                 --comment foreign-{pid} -j RETURN &&
+             iptables -w -t nat -N CNI-rkt{pid} &&
+             iptables -w -t nat -A POSTROUTING -s 198.19.7.5/32 -m comment \
+                 --comment 'name: \"rkt{pid}\" id: \"x\"' -j CNI-rkt{pid}"
+        ));
+        assert!(made_it.0, "{made_it:?}");
+        made
+    }
+
+    /// What of it is there.
+    fn left(&self) -> Vec<String> {
+        let pid = self.0;
+        let all = sh("ls /run/netns /sys/class/net; iptables-save -t nat");
+        let named = |line: &&str| {
+            let mut words = line.split([' ', ':']);
+            words.any(|word| {
+                word.trim_start_matches(|c: char| !c.is_ascii_digit()) == pid.to_string()
+            })
+        };
+        all.1.lines().filter(named).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for OfOthers {
+    fn drop(&mut self) {
+        let pid = self.0;
+        for text in [
+            format!("ip netns del rk-foreign{pid}; ip netns del foreign-{pid}"),
+            format!("ip link del rkt{pid}"),
+            format!("tools/rules.sh rkt{pid}"),
+            format!(
+                "iptables -w -t nat -F CNI-foreign{pid}; iptables -w -t nat -X CNI-foreign{pid}"
+            ),
+            format!(
+                "iptables -w -t nat -D POSTROUTING -s 198.19.7.6/32 -m comment \
+                     --comment foreign-{pid} -j RETURN"
+            ),
+        ] {
+            sh(&text);
+        }
+    }
+}
+
+/// Did it succeed, and what did it say?
+fn sh(text: &str) -> (bool, String) {
+    let output = Command::new("sh")
+        .args(["-c", text])
+        .current_dir(root())
+        .output()
+        .expect("sh");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), said)
+}
+
+#[test]
+fn a_sweep_takes_what_a_killed_test_made_of_others_and_not_what_a_live_one_did() {
+    if !installed("iptables") || !installed("ip") {
+        return;
+    }
+    let place = scratch();
+    let dead = OfOthers::make(dead_pid());
+    let live = OfOthers::make(std::process::id());
+    let (before, whole) = (dead.left(), live.left());
+    assert_eq!(
+        (before.len(), whole.len()),
+        (9, 9),
+        "{before:#?} {whole:#?}"
+    );
+    script("sweep.sh", &["--list".as_ref()], place.path());
+    assert_eq!(dead.left(), before, "a list takes nothing");
+    script("sweep.sh", &[], place.path());
+    assert_eq!(dead.left(), Vec::<String>::new());
+    assert_eq!(live.left(), whole);
+}
+
 /// Runs one of `tools/`, with a temporary directory of its own.
 fn script(name: &str, args: &[&std::ffi::OsStr], temporary: &Path) {
     let output = Command::new(root().join("tools").join(name))

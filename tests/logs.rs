@@ -11,6 +11,7 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod strace;
 }
 
 use std::{
@@ -23,7 +24,10 @@ use std::{
 };
 
 use serde_json::Value;
-use support::daemon::{Daemon, signal};
+use support::{
+    daemon::{Daemon, signal},
+    strace::Strace,
+};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -317,4 +321,67 @@ fn a_monitor_that_was_told_before_the_crash_is_not_told_twice() {
     let last = count.read(&dir.join("0-1.log.1"));
     assert!(count.read(&live) > last);
     assert_eq!(parts(&dir).len(), 1);
+}
+
+/// Has the monitor with this FIFO a command that it hasn't read?
+fn command_waits(ctl: &Path) -> bool {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let fifo = File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(ctl);
+    rustix::io::ioctl_fionread(fifo.unwrap()).unwrap() > 0
+}
+
+#[test]
+fn a_monitor_that_is_just_opening_its_log_when_the_daemon_is_killed_is_not_told_twice() {
+    let mut daemon = Daemon::prepare().config("[logs]\nmax_size = '64KiB'\nmax_files = 100");
+    daemon.start();
+    let counts = "n=0; while :; do n=$((n+1)); echo $n; usleep 300; done";
+    daemon.apply(&daemon.definition("web", counts));
+    let row = daemon.until("web@cli", "Running");
+    let dir = directory(&daemon, &row);
+    let id = row["containers"][0]["id"].as_str().unwrap();
+    let monitor = fs::read_to_string(daemon.run().join("p").join(id).join("conmon.pid")).unwrap();
+    let monitor: i32 = monitor.trim().parse().unwrap();
+    let pod = daemon
+        .state()
+        .join("pods")
+        .join(row["uid"].as_str().unwrap());
+    let ctl = pod.join("0-1/ctl");
+    // It is stopped right after it has read what the daemon told it.
+    let slow = Strace::stop_after(monitor, daemon.dir(), "read", &ctl);
+    let live = dir.join("0-1.log");
+    daemon.wait("the monitor to be stopped amid its command", |_| {
+        let status = fs::read_to_string(format!("/proc/{monitor}/status")).unwrap();
+        let stopped = status.contains("\nState:\tt") || status.contains("\nState:\tT");
+        (stopped && !live.exists() && !command_waits(&ctl)).then_some(())
+    });
+    daemon.kill9();
+    let begun = Instant::now();
+    daemon.start();
+    // The next daemon looks at logs again and again: another's is put aside meanwhile.
+    let fast = "while :; do seq 1 2000; usleep 100000; done";
+    daemon.apply(&daemon.definition("other", fast));
+    let other = directory(&daemon, &daemon.until("other@cli", "Running"));
+    daemon.wait("looks of the next daemon", |_| {
+        let looks = parts(&other).len() >= 3 && begun.elapsed() > Duration::from_secs(2);
+        looks.then_some(())
+    });
+    assert!(!command_waits(&ctl), "it was told a second time");
+    drop(slow);
+    signal(monitor, "CONT");
+    daemon.wait(
+        "the log to be there, and another part to be put aside",
+        |_| (live.exists() && parts(&dir).len() >= 2).then_some(()),
+    );
+    daemon.ok(&["delete", "other"]);
+    signal(daemon.pids()["web@cli"][0], "STOP");
+    let (mut count, mut last) = (Count::default(), 0);
+    for (_, part) in parts(&dir) {
+        let read = count.read(&part);
+        assert!(read > last);
+        last = read;
+    }
+    signal(daemon.pids()["web@cli"][0], "CONT");
 }

@@ -16,6 +16,7 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod strace;
 }
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{daemon::Daemon, leaks};
+use support::{daemon::Daemon, leaks, strace::Strace};
 
 /// Serves one page that says its own hostname.
 const SERVE: &str = "mkdir -p /www && hostname >/www/index.html && exec httpd -f -p 8080 -h /www";
@@ -373,5 +374,344 @@ fn a_failing_iptables_is_told_as_the_reason_and_tried_again() {
     fs::remove_file(plugins.0.join("no-iptables")).unwrap();
     ip(&daemon, "web@cli");
     gone(&daemon, "web");
+    daemon.until_nothing_is_left();
+}
+
+/// A network of the operator's: a bridge and addresses of its own, plugins by links.
+struct Operators {
+    name: String,
+    conf: PathBuf,
+    plugins: PathBuf,
+    /// host-local's.
+    addresses: PathBuf,
+}
+
+impl Operators {
+    /// Its files below the daemon's directory; nothing is made before somebody joins it.
+    fn prepare(daemon: &Daemon) -> Self {
+        let all = Self {
+            // tools/sweep.sh knows the interface by this.
+            name: format!("rkt{}", std::process::id()),
+            conf: daemon.dir().join("net.d"),
+            plugins: daemon.dir().join("plugins"),
+            addresses: daemon.run().join("operators"),
+        };
+        fs::create_dir(&all.conf).unwrap();
+        fs::create_dir(&all.plugins).unwrap();
+        for plugin in ["bridge", "host-local", "portmap"] {
+            all.install(plugin);
+        }
+        all.configure(&all.list());
+        all
+    }
+
+    fn settings(&self) -> String {
+        format!(
+            "conf_dir = {:?}\nbin_dirs = [{:?}]\n",
+            self.conf, self.plugins
+        )
+    }
+
+    fn install(&self, plugin: &str) {
+        let from = Path::new("/usr/lib/cni").join(plugin);
+        std::os::unix::fs::symlink(from, self.plugins.join(plugin)).unwrap();
+    }
+
+    fn list(&self) -> String {
+        let n = std::process::id() % 254;
+        let list = json!({
+            "cniVersion": "1.0.0",
+            "name": self.name,
+            "plugins": [
+                {
+                    "type": "bridge", "bridge": self.name, "isGateway": true, "ipMasq": true,
+                    "ipam": {
+                        "type": "host-local", "dataDir": self.addresses,
+                        "ranges": [[{ "subnet": format!("198.19.{n}.0/24") }]],
+                        "routes": [{ "dst": "0.0.0.0/0" }],
+                    },
+                },
+                { "type": "portmap", "capabilities": { "portMappings": true }, "snat": true },
+            ],
+        });
+        list.to_string()
+    }
+
+    /// As the operator would: whole, or not there. The second file by name never counts.
+    fn configure(&self, text: &str) {
+        let new = self.conf.join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.conf.join("10-operators.conflist")).unwrap();
+        fs::write(self.conf.join("20-other.conflist"), "never read").unwrap();
+    }
+
+    /// What of it is given away or made for sandboxes: addresses, rules, ports of the bridge.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for entry in fs::read_dir(self.addresses.join(&self.name))
+            .into_iter()
+            .flatten()
+        {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.parse::<std::net::IpAddr>().is_ok() {
+                left.push(format!("address {name}"));
+            }
+        }
+        let saved = sh("iptables-save");
+        let rules = saved.lines().filter(|line| line.contains(&self.name));
+        left.extend(rules.map(|rule| format!("rule {rule}")));
+        let ports = format!("/sys/class/net/{}/brif", self.name);
+        for entry in fs::read_dir(ports).into_iter().flatten() {
+            left.push(format!("port {:?}", entry.unwrap().file_name()));
+        }
+        left
+    }
+}
+
+impl Drop for Operators {
+    fn drop(&mut self) {
+        // Of a test that failed: rules lie in no directory.
+        let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/rules.sh");
+        let _ = Command::new(rules).arg(&self.name).output();
+        let _ = Command::new("ip")
+            .args(["link", "del", &self.name])
+            .output();
+    }
+}
+
+/// Is the mode shown, and why?
+fn network_missing(daemon: &Daemon) -> Option<String> {
+    let status = daemon.status();
+    let mut modes = status["degraded"].as_array().unwrap().iter();
+    let mode = modes.find(|mode| mode["mode"] == "NetworkMissing")?;
+    Some(mode["detail"].as_str().unwrap().to_owned())
+}
+
+/// What doctor says of the network.
+fn doctor(daemon: &Daemon) -> (String, String, String) {
+    let mut ask = daemon.program(env!("CARGO_BIN_EXE_riklet"));
+    ask.args(["doctor", "-o", "json"]);
+    ask.env("RIKLET_CONFIG", daemon.dir().join("riklet.toml"));
+    let said = daemon.finish(ask).json();
+    let mut checks = said.as_array().unwrap().iter();
+    let check = checks.find(|check| check["check"] == "network").unwrap();
+    let text = |key: &str| check[key].as_str().unwrap().to_owned();
+    (text("result"), text("found"), text("mend"))
+}
+
+#[test]
+fn an_operators_network_is_joined_shown_and_left_clean() {
+    let daemon = Daemon::prepare();
+    let operators = Operators::prepare(&daemon);
+    let mut daemon = daemon.network(&operators.settings());
+    daemon.start();
+    let (result, found, _) = doctor(&daemon);
+    assert_eq!(result, "ok", "{found}");
+    assert!(found.contains(operators.conf.to_str().unwrap()), "{found}");
+    let port = free_port();
+    daemon.apply(&with_port(&daemon, "web", SERVE, port));
+    let address = ip(&daemon, "web@cli");
+    assert!(address.starts_with("198.19."), "{address}");
+    assert!(daemon.ok(&["ps", "-o", "wide"]).out.contains(&address));
+    daemon.wait("its port", |_| get(([127, 0, 0, 1], port)));
+    let direct: SocketAddr = format!("{address}:8080").parse().unwrap();
+    assert_eq!(get(direct).as_deref(), Some("web"));
+    assert!(operators.left().contains(&format!("address {address}")));
+    // riklet's own network isn't made beside it.
+    assert!(!daemon.state().join("network").exists());
+    daemon.restart();
+    assert_eq!(ip(&daemon, "web@cli"), address);
+    // It is left by what it was joined by, whatever the list says by now.
+    operators.configure(&operators.list().replace(&operators.name, "elsewhere"));
+    let uid = daemon.row("web@cli").unwrap()["uid"].clone();
+    let uid = uid.as_str().unwrap();
+    gone(&daemon, "web");
+    assert_eq!(operators.left(), Vec::<String>::new());
+    daemon.until_nothing_is_left();
+
+    // What of it would be left is named; what others hold in the same network isn't.
+    let given = operators.addresses.join(&operators.name);
+    for (n, owner) in [(77, uid), (78, "somebody-else")] {
+        fs::write(
+            given.join(format!("198.19.0.{n}")),
+            format!("{owner}\neth0\n"),
+        )
+        .unwrap();
+    }
+    let said = daemon.cli(&["leaks", "-o", "json"]).json();
+    let leaks = said["leaks"].as_array().unwrap();
+    assert_eq!(leaks.len(), 1, "{said}");
+    assert_eq!(leaks[0]["kind"], "address");
+    let what = leaks[0]["what"].as_str().unwrap();
+    assert!(what.ends_with("/198.19.0.77"), "{what}");
+}
+
+#[test]
+fn a_list_that_cannot_be_used_is_told_with_its_mend_kills_nothing_and_heals() {
+    let daemon = Daemon::prepare();
+    let operators = Operators::prepare(&daemon);
+    let mut daemon = daemon.network(&operators.settings());
+    daemon.start();
+    daemon.apply(&daemon.definition("web", SERVE));
+    let address = ip(&daemon, "web@cli");
+    let pid = daemon.pids()["web@cli"].clone();
+    let conflist = operators.conf.join("10-operators.conflist");
+    let broken = [
+        ("{ \"name\": ", "must be a JSON object"),
+        (
+            "{ \"name\": \"a b\", \"cniVersion\": \"1.0.0\" }",
+            "plain `name`",
+        ),
+    ];
+    for (n, (text, why)) in broken.into_iter().enumerate() {
+        operators.configure(text);
+        let told = daemon.wait("NetworkMissing with that reason", |d| {
+            network_missing(d).filter(|detail| detail.contains(why))
+        });
+        assert!(told.contains(conflist.to_str().unwrap()), "{told}");
+        let (result, found, mend) = doctor(&daemon);
+        assert_eq!(result, "warn", "{found}");
+        assert!(found.contains(why), "{found}");
+        assert!(mend.contains(operators.conf.to_str().unwrap()), "{mend}");
+        if n == 0 {
+            daemon.restart();
+        }
+        assert_eq!(ip(&daemon, "web@cli"), address);
+        assert_eq!(daemon.pids()["web@cli"], pid);
+        let name = format!("late-{n}");
+        daemon.apply(&daemon.definition(&name, SERVE));
+        let row = daemon.wait("its failure", |d| {
+            let row = d.row(&format!("{name}@cli"))?;
+            (row["reason"] == "SandboxError").then_some(row)
+        });
+        let message = row["message"].as_str().unwrap_or_default().to_owned();
+        let explained = daemon.ok(&["explain", &name]).out;
+        assert!(
+            message.contains(why) || explained.contains(why),
+            "{row} {explained}"
+        );
+    }
+    operators.configure(&operators.list());
+    daemon.wait("the mode to be left", |d| {
+        network_missing(d).is_none().then_some(())
+    });
+    for name in ["late-0", "late-1"] {
+        assert_ne!(ip(&daemon, &format!("{name}@cli")), address);
+    }
+    assert_eq!(daemon.pids()["web@cli"], pid);
+    for name in ["late-0", "late-1", "web"] {
+        gone(&daemon, name);
+    }
+    assert_eq!(operators.left(), Vec::<String>::new());
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn a_plugin_that_is_missing_is_told_by_name_kills_nothing_and_what_waited_for_it_goes_on() {
+    let daemon = Daemon::prepare();
+    let operators = Operators::prepare(&daemon);
+    let mut daemon = daemon.network(&operators.settings());
+    daemon.start();
+    for name in ["web", "goes"] {
+        daemon.apply(&daemon.definition(name, SERVE));
+    }
+    let address = ip(&daemon, "web@cli");
+    ip(&daemon, "goes@cli");
+    let pid = daemon.pids()["web@cli"].clone();
+    fs::remove_file(operators.plugins.join("portmap")).unwrap();
+    let told = daemon.wait("NetworkMissing", network_missing);
+    assert!(told.contains("no CNI plugin \"portmap\""), "{told}");
+    let (result, found, mend) = doctor(&daemon);
+    assert_eq!(result, "warn");
+    assert!(found.contains("\"portmap\""), "{found}");
+    assert!(mend.contains("containernetworking-plugins"), "{mend}");
+    daemon.restart();
+    assert_eq!(ip(&daemon, "web@cli"), address);
+    assert_eq!(daemon.pids()["web@cli"], pid);
+    // What is made meanwhile has only lo.
+    daemon.apply(&daemon.definition("alone", SERVE));
+    let row = daemon.until("alone@cli", "Running");
+    assert_eq!(row["ip"], json!(null), "{row}");
+    // What leaves waits for the plugin: what it made can only be unmade by it.
+    daemon.ok(&["delete", "goes"]);
+    daemon.wait("the plugin to be missed", |d| {
+        d.log().contains("no CNI plugin").then_some(())
+    });
+    assert!(daemon.row("goes@cli").is_some());
+    operators.install("portmap");
+    daemon.wait("the mode to be left", |d| {
+        network_missing(d).is_none().then_some(())
+    });
+    daemon.wait("what waited to be gone", |d| {
+        d.row("goes@cli").is_none().then_some(())
+    });
+    daemon.apply(&daemon.definition("later", SERVE));
+    assert_ne!(ip(&daemon, "later@cli"), address);
+    assert_eq!(daemon.pids()["web@cli"], pid);
+    for name in ["alone", "later", "web"] {
+        gone(&daemon, name);
+    }
+    assert_eq!(operators.left(), Vec::<String>::new());
+    daemon.until_nothing_is_left();
+}
+
+#[test]
+fn a_sandbox_whose_interface_somebody_deleted_is_made_anew_before_anything_starts_in_it() {
+    let daemon = Daemon::prepare();
+    let operators = Operators::prepare(&daemon);
+    let mut daemon = daemon.network(&operators.settings());
+    daemon.start();
+    // A sandbox that is whole, and of which the daemon died before it wrote that down: the
+    // renaming of its record into place returns late.
+    let made_and_killed = |daemon: &mut Daemon, name: &str| {
+        let slow = Strace::inject(daemon.pid(), daemon.dir(), &["rename:delay_exit=5000000"]);
+        daemon.apply(&daemon.definition(name, SERVE));
+        let uid = daemon.row(&format!("{name}@cli")).unwrap()["uid"].clone();
+        let uid = uid.as_str().unwrap().to_owned();
+        let record = daemon.state().join(format!("pods/{uid}/sandbox.json"));
+        daemon.wait("the sandbox to be whole", |_| {
+            let record = fs::read_to_string(&record).ok()?;
+            record.contains("\"whole\":true").then_some(())
+        });
+        daemon.kill9();
+        drop(slow);
+        let lines = daemon.lines();
+        let mut of = lines.iter().filter(|line| line["uid"] == uid.as_str());
+        assert!(of.all(|line| line["kind"] != "sandbox_ready"), "{lines:?}");
+        uid
+    };
+    let inode = |uid: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(format!("/run/netns/rk-{uid}")).unwrap().ino()
+    };
+    // Nothing happened to the first one: it is found good, and taken.
+    let kept = made_and_killed(&mut daemon, "kept");
+    let before = inode(&kept);
+    daemon.start();
+    ip(&daemon, "kept@cli");
+    assert_eq!(inode(&kept), before);
+
+    let mended = made_and_killed(&mut daemon, "mended");
+    let before = inode(&mended);
+    sh(&format!("ip -n rk-{mended} link delete eth0"));
+    daemon.start();
+    let address = ip(&daemon, "mended@cli");
+    assert!(daemon.log().contains("a sandbox is made anew"));
+    assert_ne!(inode(&mended), before);
+    let direct: SocketAddr = format!("{address}:8080").parse().unwrap();
+    daemon.wait("its server", |_| get(direct));
+    let given = operators.left();
+    let given: Vec<_> = given.iter().filter(|l| l.starts_with("address")).collect();
+    assert_eq!(given.len(), 2, "{given:?}");
+
+    // In a sandbox that something runs in nothing is done: what runs, runs on.
+    let pid = daemon.pids()["mended@cli"].clone();
+    sh(&format!("ip -n rk-{mended} link delete eth0"));
+    daemon.restart();
+    assert_eq!(daemon.pids()["mended@cli"], pid);
+    for name in ["kept", "mended"] {
+        gone(&daemon, name);
+    }
+    assert_eq!(operators.left(), Vec::<String>::new());
     daemon.until_nothing_is_left();
 }

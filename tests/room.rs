@@ -10,18 +10,26 @@ mod support {
     pub mod daemon;
     pub mod image;
     pub mod leaks;
+    pub mod loop_disk;
     pub mod registry;
 }
 
 use std::{
+    collections::BTreeSet,
     net::{TcpListener, TcpStream},
+    path::Path,
     time::{Duration, Instant},
 };
 
+use nix::{
+    fcntl::{FallocateFlags, fallocate},
+    sys::statvfs::statvfs,
+};
 use serde_json::{Value, json};
 use support::{
     daemon::{Daemon, Said},
     image::Image,
+    loop_disk::{self, Mounted},
     registry::{Registry, StallingRegistry, Trickle},
 };
 
@@ -227,6 +235,124 @@ fn a_pull_that_finds_no_space_makes_room_and_succeeds() {
     assert_eq!(daemon.cli(&["delete", "big"]).code, 0);
     daemon.wait("nothing but the disk to be left", |d| {
         (d.row("big@cli").is_none() && d.leaks().len() == 1).then_some(())
+    });
+}
+
+/// Somebody else's file makes a disk so full, in hundredths.
+fn fill(disk: &Path, percent: u64) {
+    let stat = statvfs(disk).unwrap();
+    let all = (stat.blocks() - stat.blocks_free() + stat.blocks_available()) * stat.fragment_size();
+    let free = stat.blocks_available() * stat.fragment_size();
+    let more = free.saturating_sub(all * (100 - percent) / 100);
+    if more == 0 {
+        return;
+    }
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(disk.join("somebody-elses"))
+        .unwrap();
+    let had = i64::try_from(file.metadata().unwrap().len()).unwrap();
+    let more = i64::try_from(more.next_multiple_of(4096)).unwrap();
+    fallocate(&file, FallocateFlags::empty(), had, more).unwrap();
+}
+
+/// The images that `images ls` tells of, by the last part of their names.
+fn listed(daemon: &Daemon) -> BTreeSet<String> {
+    let rows = daemon.ok(&["images", "ls", "-o", "json"]).json();
+    let names = rows.as_array().unwrap().iter().map(|row| {
+        let name = row["names"][0].as_str().unwrap();
+        let name = name.trim_end_matches(":img");
+        name.rsplit('/').next().unwrap().to_owned()
+    });
+    names.collect()
+}
+
+#[test]
+fn on_a_disk_that_gets_full_what_nothing_uses_goes_the_longest_unused_first_and_no_more_than_needed()
+ {
+    const MIN_AGE: Duration = Duration::from_secs(8);
+    let daemon = Daemon::prepare()
+        .env("RIKLET_IMAGES__GC_INTERVAL", "200ms")
+        .env("RIKLET_IMAGES__GC_MIN_AGE", "8s");
+    let (file, disk) = (daemon.dir().join("disk.img"), daemon.dir().join("disk"));
+    loop_disk::make(&file, 256, &["-J", "size=4"]);
+    let mounted = Mounted::image(&file, &disk);
+    let mut daemon = daemon.on_disk(&disk, Box::new(mounted));
+    // A tenth of the disk each.
+    let image = |daemon: &Daemon, name: &str| {
+        let layout = daemon.dir().join(name);
+        let big = Image::marked(name).file("big", &vec![b'x'; 26 << 20]);
+        big.cmd(&["/bin/sleep", "1000000"]).write(&layout);
+        format!("oci:{}:img", layout.display())
+    };
+    let [early, late, young, runs] =
+        ["early", "late", "young", "runs"].map(|name| image(&daemon, name));
+    let names = |all: &[&str]| {
+        all.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    let passed = |daemon: &Daemon, since: Instant, limit: Duration| {
+        daemon.wait("time to pass", |_| (since.elapsed() > limit).then_some(()));
+    };
+    let full = |daemon: &Daemon| daemon.status()["images"]["full_percent"].as_u64().unwrap();
+    daemon.start();
+    let mut definition = daemon.definition("runs", "");
+    definition["spec"]["containers"][0]["image"] = json!(runs);
+    daemon.apply(&definition);
+    daemon.until("runs@cli", "Running");
+    let pid = daemon.pids()["runs@cli"].clone();
+    for image in [&early, &late] {
+        daemon.ok(&["images", "pull", image]);
+    }
+    // The one that came first is used once more, a while later.
+    passed(&daemon, Instant::now(), Duration::from_secs(2));
+    daemon.ok(&["images", "pull", &early]);
+    passed(&daemon, Instant::now(), MIN_AGE);
+    assert_eq!(listed(&daemon), names(&["early", "late", "runs"]));
+    assert!(full(&daemon) < 85, "{}", daemon.status());
+    assert_eq!(daemon.status()["images"]["images"], 3);
+
+    // Over the upper mark: down to the lower one, and no further.
+    fill(&disk, 87);
+    daemon.wait("an image to go", |d| (listed(d).len() < 3).then_some(()));
+    passed(&daemon, Instant::now(), Duration::from_secs(1));
+    assert_eq!(listed(&daemon), names(&["early", "runs"]));
+    assert!((70..=80).contains(&full(&daemon)), "{}", daemon.status());
+    assert_eq!(daemon.status()["images"]["images"], 2);
+    assert!(daemon.log().contains("images that nothing uses went"));
+
+    // What was used a moment ago is the last to go, and not before its time.
+    daemon.ok(&["images", "pull", &young]);
+    let had = Instant::now();
+    fill(&disk, 96);
+    daemon.wait("the older one to go", |d| {
+        (!listed(d).contains("early")).then_some(())
+    });
+    fill(&disk, 96);
+    daemon.wait("the younger one to go", |d| {
+        (!listed(d).contains("young")).then_some(())
+    });
+    assert!(had.elapsed() >= MIN_AGE, "{:?}", had.elapsed());
+    assert_eq!(listed(&daemon), names(&["runs"]));
+
+    // What runs stays, however full the disk is.
+    fill(&disk, 94);
+    passed(&daemon, Instant::now(), Duration::from_secs(1));
+    assert_eq!(listed(&daemon), names(&["runs"]));
+    assert!(full(&daemon) > 90, "{}", daemon.status());
+    assert_eq!(daemon.pids()["runs@cli"], pid);
+    let said = daemon.ok(&["status"]).out;
+    assert!(said.contains("\nImages          1, "), "{said}");
+    daemon.ok(&["delete", "runs"]);
+    daemon.wait("its image to go, once nothing uses it", |d| {
+        listed(d).is_empty().then_some(())
+    });
+    assert_eq!(daemon.status()["images"]["images"], 0);
+    // Only the disk's own mount is left.
+    daemon.wait("nothing but the disk to be left", |d| {
+        (d.row("runs@cli").is_none() && d.leaks().len() == 1).then_some(())
     });
 }
 

@@ -2,10 +2,14 @@
 # Removes what killed test runs left on this machine, by evidence: whatever a test makes hangs on
 # a directory /tmp/riklet-test-<pid>-<random>, and <pid> is the test process that made it. The
 # directory is swept only if that process is gone (a live process that began after the directory
-# was made is somebody else with a reused pid). What bears no such mark is never touched: other
-# cgroups /riklet-* and namespaces rk-* are listed under --list, no more.
+# was made is somebody else with a reused pid). A test that makes things of "others" calls them by
+# its pid: namespaces rk-foreign<pid>, foreign-<pid> and rkt<pid>, interfaces fv<pid>, vrkt<pid>
+# and rkt<pid>, chains CNI-foreign<pid>, rules with the comment foreign-<pid>, and what CNI made for
+# the network rkt<pid>, all in the nat table. What bears no such mark is never touched: other cgroups /riklet-* and namespaces rk-* are
+# listed under --list, no more.
 # Usage: tools/sweep.sh [--list]
 set -uo pipefail
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
 base=${TMPDIR:-/tmp}
 list=0
@@ -85,6 +89,51 @@ for dir in "$base"/riklet-test-*; do
         sweep_dir "$dir"
     fi
 done
+
+# take WHAT COMMAND…: takes one thing away, or lists it.
+take() {
+    local what=$1
+    shift
+    if [ "$list" = 1 ]; then
+        printf 'to sweep: %s\n' "$what"
+    elif "$@"; then
+        printf 'sweep: removed %s\n' "$what"
+    fi
+}
+without_netns() { umount -l "$1" 2>/dev/null; rm -f "$1"; }
+without_chain() { iptables -w -t nat -F "$1" && iptables -w -t nat -X "$1"; }
+without_rule() { printf '*nat\n-D %s\nCOMMIT\n' "$1" | iptables-restore --noflush -w 5; }
+made_by_the_dead() { [ -n "$1" ] && [ ! -d "/proc/$1" ]; }
+
+for netns in /run/netns/{rk-foreign,foreign-,rkt}*; do
+    pid=$(sed -nE 's#.*/(rk-foreign|foreign-|rkt)([0-9]+)$#\2#p' <<<"$netns")
+    [ -n "$pid" ] && ! maker_lives "$netns" "$pid" && take "$netns" without_netns "$netns"
+done
+# Most go with their namespace, but only once the kernel gets to it.
+for link in /sys/class/net/{fv,vrkt,rkt}*; do
+    link=${link##*/}
+    pid=$(sed -nE 's#^(fv|vrkt|rkt)([0-9]+)$#\2#p' <<<"$link")
+    made_by_the_dead "$pid" && take "interface $link" ip link delete "$link" 2>/dev/null
+done
+if command -v iptables-save >/dev/null; then
+    table=$(iptables-save -t nat 2>/dev/null | grep -E '^:CNI-foreign[0-9]+ |--comment foreign-[0-9]+ ')
+    while read -r line; do
+        case $line in
+        :*)
+            chain=${line%% *}
+            chain=${chain#:}
+            made_by_the_dead "${chain#CNI-foreign}" && take "chain $chain" without_chain "$chain"
+            ;;
+        '-A '*)
+            pid=$(sed -nE 's#.*--comment foreign-([0-9]+) .*#\1#p' <<<"$line")
+            made_by_the_dead "$pid" && take "rule ${line#-A }" without_rule "${line#-A }"
+            ;;
+        esac
+    done <<<"$table"
+    for network in $(iptables-save -t nat 2>/dev/null | grep -oE 'name: \\"rkt[0-9]+\\"' | grep -oE 'rkt[0-9]+' | sort -u); do
+        made_by_the_dead "${network#rkt}" && take "rules of $network" tools/rules.sh "$network"
+    done
+fi
 if [ "$list" = 1 ]; then
     find /sys/fs/cgroup -maxdepth 2 -type d -name 'riklet-*' -printf 'not ours to judge: %p\n' 2>/dev/null
     find /run/netns -maxdepth 1 -name 'rk-*' -printf 'not ours to judge: %p\n' 2>/dev/null

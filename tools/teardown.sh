@@ -105,21 +105,10 @@ for uid in $(uids); do
     rm -f "$netns" || complain "can't remove $netns"
 done
 
-# The node's own network: rules that name it in their comments with the chains that they lead to,
-# and its bridge. (The chains CNI-HOSTPORT-* are shared with other users of CNI.)
+# The node's own network: its rules and its bridge.
 for node in $(nodes); do
     [ -e "$state/network" ] || [ -e "/sys/class/net/rk-$node" ] || continue
-    iptables-save -t nat 2>/dev/null | awk -v mark="name: \\\\\"riklet-$node\\\\\"" '
-        $1 == "-A" && index($0, mark) && $NF ~ /^CNI-/ && $2 != $NF {
-            sub(/^-A/, "-D"); jumps = jumps $0 "\n"; chains[$NF]
-        }
-        END {
-            if (jumps == "") exit
-            printf "*nat\n%s", jumps
-            for (chain in chains) printf "-F %s\n", chain
-            for (chain in chains) printf "-X %s\n", chain
-            print "COMMIT"
-        }' | iptables-restore --noflush || complain "can't remove the rules of riklet-$node"
+    "$(dirname "$0")/rules.sh" "riklet-$node" || complain "can't remove the rules of riklet-$node"
     [ ! -e "/sys/class/net/rk-$node" ] || ip link delete "rk-$node" ||
         complain "can't remove the bridge rk-$node"
 done

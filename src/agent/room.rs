@@ -25,9 +25,6 @@ use crate::{
     view::{self, ImageRow, ImagesUse, Pruned, PullView, Pulling},
 };
 
-/// How often the filesystem is asked how full it is: one system call.
-const EVERY: Duration = Duration::from_secs(30);
-
 /// How often a pull that was asked for says how far it is.
 const STEP: Duration = Duration::from_millis(400);
 
@@ -37,6 +34,8 @@ pub(super) struct Room {
     dir: PathBuf,
     transports: TransportPolicy,
     book: Ledger,
+    /// How often the filesystem is asked how full it is: one system call.
+    every: Duration,
     high: u64,
     low: u64,
     min_age: Duration,
@@ -55,6 +54,7 @@ impl Room {
             dir: config.state_dir.join("snapshots"),
             transports: super::rules::transports(config),
             book,
+            every: config.images.gc_interval,
             high: config.images.gc_high_percent,
             low: config.images.gc_low_percent,
             min_age: config.images.gc_min_age,
@@ -64,7 +64,7 @@ impl Room {
     }
 
     async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let forced = tokio::select! {

@@ -50,7 +50,7 @@ pub(super) async fn tend(
                 if let Ok((health, network)) = tokio::task::spawn_blocking(look).await {
                     show_health(&book, &health, (senses.lacks_space)(), &mut unwritten);
                     wounds.show(&book);
-                    show(&book, DegradedMode::NetworkMissing, network, false);
+                    show(&book, DegradedMode::NetworkMissing, network, true);
                 }
             }
             // What was written and not durable was withdrawn: look at everything anew.

@@ -68,6 +68,9 @@ pub struct Images {
     pub scheduler_transports: Vec<String>,
     /// Transports that manifests and the command line may name.
     pub local_transports: Vec<String>,
+    /// How often it is looked how full the filesystem of the state directory is.
+    #[serde(with = "text::duration")]
+    pub gc_interval: Duration,
     /// Images that nothing uses go once the filesystem of the state directory is this full.
     pub gc_high_percent: u64,
     /// They go, the longest unused first, until it is only this full.
@@ -245,6 +248,7 @@ impl Default for Images {
             insecure_registries: Vec::new(),
             scheduler_transports: vec!["docker".to_owned()],
             local_transports: all.map(str::to_owned).to_vec(),
+            gc_interval: Duration::from_secs(30),
             gc_high_percent: 85,
             gc_low_percent: 80,
             gc_min_age: Duration::from_secs(2 * 60),

@@ -82,6 +82,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("images.insecure_registries", Kind::Texts),
     setting("images.scheduler_transports", Kind::Texts),
     setting("images.local_transports", Kind::Texts),
+    setting("images.gc_interval", Kind::Duration),
     setting("images.gc_high_percent", Kind::Number),
     setting("images.gc_low_percent", Kind::Number),
     setting("images.gc_min_age", Kind::Duration),

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
@@ -16,8 +16,8 @@ use nix::sys::statvfs::statvfs;
 
 use super::{
     layout,
-    records::{CONFIG, PREFIX, RECORD, ROOTFS, Record},
-    snapshots::BLOBS,
+    records::{self, CONFIG, PREFIX, RECORD, ROOTFS, Record},
+    snapshots::{BLOBS, DAMAGED, GONE, STAGING},
 };
 
 /// A snapshot as it lies on the disk.
@@ -83,7 +83,7 @@ pub fn inventory(dir: &Path) -> io::Result<Inventory> {
         }
         found.push((name, path, record));
     }
-    let stored = |(snapshot, path, record): (String, std::path::PathBuf, Record)| {
+    let stored = |(snapshot, path, record): (String, PathBuf, Record)| {
         let leads = |reference: &String| newest.get(reference).is_some_and(|(_, s)| *s == snapshot);
         let names = record.names.iter().map(|named| named.reference.clone());
         let mut names: Vec<_> = names.filter(leads).collect();
@@ -112,6 +112,70 @@ pub fn inventory(dir: &Path) -> io::Result<Inventory> {
         snapshots,
         blob_bytes: blobs.filter_map(|e| Some(e.metadata().ok()?.len())).sum(),
     })
+}
+
+/// What lies in `snapshots/` and is no image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// A pull's, made by the daemon with this pid.
+    Staging {
+        /// Which; none if its name doesn't say.
+        pid: Option<i32>,
+    },
+    /// An image on its way out.
+    Going,
+    /// What bore an image's name and was none, put aside by the pull that made that image.
+    Damaged {
+        /// The name that it had.
+        snapshot: String,
+    },
+    /// It bears an image's name and can't prove it.
+    NoImage {
+        /// The name.
+        snapshot: String,
+        /// Why not.
+        why: String,
+    },
+    /// No name that riklet gives.
+    Strange,
+}
+
+/// Looks at the directory `snapshots/` for what is no image. Blocks.
+///
+/// # Errors
+/// It can't be read.
+pub fn leftovers(dir: &Path) -> io::Result<Vec<(PathBuf, Leftover)>> {
+    let mut found = Vec::new();
+    for entry in entries(dir)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let left = if name.starts_with(PREFIX) {
+            match records::load(&entry.path(), &name) {
+                Ok(_) => continue,
+                Err(why) => Leftover::NoImage {
+                    snapshot: name,
+                    why,
+                },
+            }
+        } else if let Some(drawn) = name.strip_prefix(STAGING) {
+            let pid = drawn.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+            Leftover::Staging { pid }
+        } else if name.starts_with(GONE) {
+            Leftover::Going
+        } else if let Some(aside) = name.strip_prefix(DAMAGED) {
+            let snapshot = aside
+                .rsplit_once('.')
+                .map_or(aside, |(snapshot, _)| snapshot);
+            Leftover::Damaged {
+                snapshot: snapshot.to_owned(),
+            }
+        } else if name == BLOBS || name == "lost+found" {
+            continue;
+        } else {
+            Leftover::Strange
+        };
+        found.push((entry.path(), left));
+    }
+    Ok(found)
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<fs::DirEntry>> {
@@ -187,3 +251,6 @@ impl Fullness {
         u64::try_from(percent).unwrap_or(100)
     }
 }
+
+#[cfg(test)]
+mod tests;

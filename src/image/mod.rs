@@ -36,7 +36,7 @@ mod stall;
 mod umoci;
 
 pub use error::{Cause, ImageError};
-pub use inventory::{Fullness, Inventory, Stored, inventory};
+pub use inventory::{Fullness, Inventory, Leftover, Stored, inventory, leftovers};
 pub use progress::{Progress, Step};
 pub use pull::{Images, ImagesConfig};
 pub use records::{Named, Record, SnapshotView};

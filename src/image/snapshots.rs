@@ -47,9 +47,9 @@ use super::{
 };
 use crate::node::ReadyImage;
 
-const STAGING: &str = ".tmp-";
-const GONE: &str = ".gone-";
-const DAMAGED: &str = ".damaged-";
+pub(super) const STAGING: &str = ".tmp-";
+pub(super) const GONE: &str = ".gone-";
+pub(super) const DAMAGED: &str = ".damaged-";
 pub(super) const BLOBS: &str = ".blobs";
 const WRITE_BACK_EVERY: Duration = Duration::from_secs(1);
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -106,6 +106,21 @@ fn has_containers_of(run_dir: &Path, node: &NodeUid) -> bool {
 pub fn owner(run_dir: &Path) -> Option<NodeUid> {
     let text = std::fs::read_to_string(run_dir.join("owner")).ok()?;
     text.trim().parse().ok()
+}
+
+/// The pid of the daemon that has a directory locked, without taking the lock: the pid that is
+/// written there, if such a process lives and has this very file open.
+#[must_use]
+pub fn held_by(dir: &Path) -> Option<i32> {
+    let mut file = File::open(dir.join("lock")).ok()?;
+    let pid = holder_pid(&mut file).filter(|pid| !is_dying(*pid))?;
+    let lock = file.metadata().ok()?;
+    // The pid may be ours by now, and having looked isn't having it.
+    drop(file);
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let mut open = open.filter_map(|fd| std::fs::metadata(fd.ok()?.path()).ok());
+    open.any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
+        .then_some(pid)
 }
 
 /// A locked directory, until this is dropped or the process ends. Not inherited by children.

@@ -6,11 +6,15 @@
 //! container id, and comment their rules with both. In: names. Must never happen here: a change of
 //! a rule or chain that isn't named so; the chains `CNI-HOSTPORT-*` are everybody's.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use sha2::{Digest as _, Sha512};
 
-use crate::runtime::process::{Call, CallError, Spawner};
+use crate::runtime::process::{AskError, Call, CallError, Spawner, ask};
 
 /// Both programs answer within milliseconds, unless another holds their lock.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -57,15 +61,80 @@ fn removal(rules: &str, network: &str, id: &str) -> Option<String> {
     (!all.is_empty()).then(|| format!("*nat\n{all}COMMIT\n"))
 }
 
+/// Network and id that a rule is commented with, in iptables-save's quoting.
+fn mark(line: &str) -> Option<(&str, &str)> {
+    let (_, after) = line.split_once("name: \\\"")?;
+    let (network, rest) = after.split_once("\\\" id: \\\"")?;
+    Some((network, rest.split_once("\\\"")?.0))
+}
+
 /// The ids of a network's sandboxes that rules are commented with.
 fn ids(rules: &str, network: &str) -> BTreeSet<String> {
-    // In iptables-save's quoting.
-    let mark = format!("name: \\\"{network}\\\" id: \\\"");
-    let found = rules.lines().filter_map(|line| {
-        let after = &line[line.find(&mark)? + mark.len()..];
-        Some(after[..after.find('\\')?].to_owned())
-    });
-    found.collect()
+    let marks = rules.lines().filter_map(mark);
+    let ids = marks.filter(|(of, _)| *of == network);
+    ids.map(|(_, id)| id.to_owned()).collect()
+}
+
+/// The nat table as iptables-save says it; none where there is no iptables. Blocks; for clients.
+///
+/// # Errors
+/// iptables-save failed.
+pub fn table() -> Result<Option<String>, AskError> {
+    match ask(Path::new("iptables-save"), &["-t", "nat"], DEADLINE) {
+        Err(e) if e.is_missing() => Ok(None),
+        said => Ok(Some(String::from_utf8_lossy(&said?).into_owned())),
+    }
+}
+
+/// A chain of a sandbox, or a rule in somebody else's chain that bears its mark or leads to its.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The sandbox.
+    pub id: String,
+    /// Is it a chain, or a rule?
+    pub is_chain: bool,
+    /// The chain's name; or the rule as iptables takes it after `-A` or `-D`.
+    pub words: String,
+}
+
+/// Every trace in a nat table of the sandboxes that are ours by network and id, and of the `known`
+/// ones, whose chains are found by name alone.
+#[must_use]
+pub fn traces<'a>(
+    table: &'a str,
+    known: impl Iterator<Item = (&'a str, &'a str)>,
+    is_ours: impl Fn(&str, &str) -> bool,
+) -> Vec<Trace> {
+    let marks = table.lines().filter_map(mark);
+    let ours: BTreeSet<_> = marks.filter(|(of, id)| is_ours(of, id)).collect();
+    let mut owners = BTreeMap::new();
+    for (network, id) in known.chain(ours.iter().copied()) {
+        owners.extend(chains(network, id).map(|chain| (chain, id)));
+    }
+    let owner = |chain: &str| owners.get(chain).copied();
+    let trace = |line: &'a str| {
+        if let Some(rule) = line.strip_prefix("-A ") {
+            let words: Vec<_> = rule.split(' ').collect();
+            // What is in a chain of ours goes with it.
+            if owner(words[0]).is_some() {
+                return None;
+            }
+            let to = words.windows(2).find(|w| matches!(w[0], "-j" | "-g"));
+            let marked = mark(line).filter(|mark| ours.contains(mark));
+            let id = marked.map(|(_, id)| id);
+            return Some((id.or_else(|| owner(to?[1]))?, false, rule));
+        }
+        let chain = line.strip_prefix(':')?.split(' ').next()?;
+        Some((owner(chain)?, true, chain))
+    };
+    let found = table.lines().filter_map(trace);
+    found
+        .map(|(id, is_chain, words)| Trace {
+            id: id.to_owned(),
+            is_chain,
+            words: words.to_owned(),
+        })
+        .collect()
 }
 
 /// Removes what is left of those sandboxes of a network for which `is_left` holds, and of `also`

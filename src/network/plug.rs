@@ -15,12 +15,13 @@ use serde_json::Value;
 
 use super::{
     cni::{self, Attachment, Cni, CniError, ConfigList, ListError},
-    firewall, links,
+    firewall,
+    lack::{self, Lack},
+    links,
     own::{self, Subnet},
 };
 use crate::{
     config,
-    error_chain::one_line,
     model::{
         ids::{NodeUid, Uid},
         line::NetworkClaim,
@@ -157,10 +158,10 @@ impl Network {
         Ok((text, list))
     }
 
-    /// As [`missing`], of this node.
+    /// As [`lack::missing`], of this node.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
-        missing(&self.config)
+    pub fn missing(&self) -> Option<Lack> {
+        lack::missing(&self.config)
     }
 
     /// What a workload's sandbox would join now: nothing on the node's network, or where there
@@ -348,22 +349,6 @@ impl Network {
         }
         Ok(())
     }
-}
-
-/// Why instances get no network although they should; reads files, changes nothing.
-#[must_use]
-pub fn missing(config: &NetworkConfig) -> Option<String> {
-    if !config.enabled {
-        return None;
-    }
-    let lacking = match &config.conf_dir {
-        None => cni::missing(own::PLUGINS.into_iter(), &config.bin_dirs),
-        Some(dir) => match ConfigList::load(dir) {
-            Ok((_, list)) => cni::missing(list.programs(), &config.bin_dirs),
-            Err(e) => return Some(one_line(&e)),
-        },
-    };
-    lacking.map(|e| e.to_string())
 }
 
 fn at<'a>(uid: &'a Uid, claim: &'a NetworkClaim, netns: Option<&'a Path>) -> Attachment<'a> {

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::model::{ids::ContainerId, line::Exit};
 
-pub(super) use self::ctl::{Ctl, command_waits};
+pub(super) use self::ctl::{Ctl, command_waits, rests};
 
 /// The first and the longest pause between two looks at the sync file. A create takes 20 to 90
 /// ms, so looking costs at most a few reads and delays it by 4 ms at worst.

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::model::line::ProcessId;
 
+mod ask;
 mod attended;
 mod call;
 mod capture;
@@ -43,6 +44,7 @@ mod identity;
 mod lease;
 pub(in crate::runtime) mod sys;
 
+pub use ask::{AskError, ask};
 pub use attended::{Attended, Ends};
 pub use call::{Call, CallError, Detached, Output};
 pub use identity::{Kin, alive, ending, identify, kin, unreaped};

@@ -80,8 +80,8 @@ fn words(mode: DegradedMode) -> (&'static str, &'static str) {
             "find out who removed journal/; what isn't known any more is Unclaimed",
         ),
         DegradedMode::NetworkMissing => (
-            "new instances have lo only and their ports aren't mapped; all else works",
-            "`riklet doctor` says what is missing; or set network.enabled = false",
+            "without plugins new instances have lo only, without a list they wait; all else works",
+            "`riklet doctor` says what is missing or wrong; or set network.enabled = false",
         ),
         DegradedMode::ManifestsUnreadable => (
             "what its manifests asked for runs on; none is added, changed or removed",

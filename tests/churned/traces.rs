@@ -123,28 +123,72 @@ fn addresses(daemon: &Daemon) -> Vec<String> {
         .collect()
 }
 
-/// Processes besides the daemon that name the node's directory, or are in a group of a pod's. A
-/// monitor that outlived its daemon is the machine's init's to reap: its zombie is none of ours.
-fn processes(daemon: &Daemon, uids: &BTreeSet<String>) -> Vec<String> {
-    let below = format!("{}/", daemon.dir().display());
-    let own = daemon.pid().to_string();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        if !pid.bytes().all(|b| b.is_ascii_digit()) || pid == own {
-            continue;
-        }
+/// A process as /proc shows it.
+struct Process {
+    parent: i32,
+    is_zombie: bool,
+    line: String,
+    groups: String,
+}
+
+impl Process {
+    /// None of it where it has just ended.
+    fn of(pid: i32) -> Option<Self> {
         let read = |file: &str| {
-            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
+            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
         let status = read("status");
-        if status.contains("\nState:\tZ") && !status.contains(&format!("\nPPid:\t{own}\n")) {
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+        };
+        Some(Self {
+            parent: field("PPid:")?.parse().ok()?,
+            is_zombie: field("State:")? == "Z",
+            line: read("cmdline"),
+            groups: read("cgroup"),
+        })
+    }
+}
+
+/// Processes besides the daemon that name the node's directory, or are in a group of a pod's.
+///
+/// A zombie is left only by its parent, who alone can take it away. The daemon's is ours, and so is
+/// that of a process which is left itself (a monitor, a runtime, or a container's init, with
+/// which everything in its pid namespace goes). But a monitor whose daemon was killed passes to
+/// whoever reaps above the daemon (prctl(2), PR_SET_CHILD_SUBREAPER: the nearest ancestor that
+/// does, at last the machine's init) and stays its child when the next daemon adopts it: how fast
+/// that one reaps is none of ours. So of the zombies exactly those are passed over whose parent
+/// stands above the daemon; a live one of its would be found by its line.
+fn processes(daemon: &Daemon, uids: &BTreeSet<String>) -> Vec<String> {
+    let below = format!("{}/", daemon.dir().display());
+    let own = daemon.pid();
+    let mut above = BTreeSet::from([1]);
+    let mut next = Process::of(own).unwrap().parent;
+    while next > 1 {
+        above.insert(next);
+        next = Process::of(next).map_or(1, |process| process.parent);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        let Some(process) = Process::of(pid).filter(|_| pid != own) else {
+            continue;
+        };
+        if process.is_zombie && above.contains(&process.parent) {
             continue;
         }
-        let (line, groups) = (read("cmdline"), read("cgroup"));
-        if line.contains(&below) || names_one(&groups, uids) {
-            found.push(format!("process: {pid} {line}, in {groups}"));
+        let Process {
+            parent,
+            line,
+            groups,
+            ..
+        } = &process;
+        if line.contains(&below) || names_one(groups, uids) {
+            found.push(format!("process: {pid} {line}, of {parent}, in {groups}"));
         }
     }
     found

@@ -76,6 +76,16 @@ impl Strace {
         self.child.wait().unwrap();
     }
 
+    /// Attaches to this one process, and stops it (SIGSTOP) once it has done `call` on `path` for
+    /// the first time.
+    pub fn stop_after(pid: i32, scratch: &Path, call: &str, path: &Path) -> Self {
+        let path = path.to_str().unwrap().to_owned();
+        let trace = format!("trace={call}");
+        let inject = format!("inject={call}:signal=SIGSTOP:when=1");
+        let args = ["-e", &trace, "-e", &inject, "-P", &path].map(ToOwned::to_owned);
+        Self::begin(pid, scratch, &args)
+    }
+
     /// How many fsyncs and fdatasyncs of files below `dir` ended so far.
     pub fn syncs(&self, dir: &Path) -> usize {
         let mark = format!("<{}/", dir.display());

@@ -18,7 +18,10 @@ use super::Check;
 use crate::{
     config::Config,
     image::{Fullness, inventory},
-    network::plug::{self, NetworkConfig},
+    network::{
+        lack::{self, Lack},
+        plug::NetworkConfig,
+    },
     runtime::bundle::closed_above,
     view::{ImagesUse, size},
 };
@@ -182,12 +185,22 @@ fn cni(config: &Config) -> Check {
     if !network.enabled {
         return Check::ok(NAME, "network.enabled is false: instances have only lo");
     }
-    if let Some(why) = plug::missing(&network) {
-        return Check::warn(
-            NAME,
-            format!("instances have only lo: {why}"),
-            "install containernetworking-plugins, or set network.enabled = false",
-        );
+    match lack::missing(&network) {
+        Some(Lack::Plugin(why)) => {
+            let found = format!("instances have only lo: {why}");
+            let mend = "install containernetworking-plugins, or set network.enabled = false";
+            return Check::warn(NAME, found, mend);
+        }
+        Some(Lack::List { dir, why }) => {
+            let found = format!("new instances wait: {why}");
+            let mend = format!(
+                "mend the first *.conflist, *.conf or *.json by name in {}; or unset \
+                 network.conf_dir, or set network.enabled = false",
+                dir.display()
+            );
+            return Check::warn(NAME, found, mend);
+        }
+        None => {}
     }
     if super::programs::lookup(Path::new("iptables")).is_none() {
         return Check::warn(

@@ -3,12 +3,14 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::Check;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    runtime::process::{AskError, ask},
+};
 
 /// `--version` takes milliseconds; a program that hangs is as good as none.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -52,38 +54,12 @@ pub(super) fn lookup(program: &Path) -> Option<PathBuf> {
 }
 
 /// The first line of `--version`, or why there is none.
-// The daemon's way to run programs needs cgroups and a reaper; doctor has to work where those
-// don't, and changes nothing. The deadline is kept here.
-#[allow(clippy::disallowed_methods)]
 fn version(path: &Path) -> Result<String, String> {
-    let mut child = Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("can't be run: {e}"))?;
-    let end = Instant::now() + DEADLINE;
-    loop {
-        match child.try_wait() {
-            Ok(Some(_)) => break,
-            Ok(None) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("--version did not end within {DEADLINE:?}"));
-            }
-        }
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|e| format!("can't be heard: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("--version ended with {}", output.status));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let said = ask(path, &["--version"], DEADLINE).map_err(|e| match e {
+        AskError::Run(e) => format!("can't be run: {e}"),
+        e => format!("--version {e}"),
+    })?;
+    let text = String::from_utf8_lossy(&said);
     let first = text.lines().find(|line| !line.trim().is_empty());
     Ok(first.unwrap_or("no version").trim().to_owned())
 }

@@ -1,17 +1,20 @@
-//! Everything on the machine that bears this node's mark, by files only.
+//! Everything on the machine that bears this node's mark; it reads, and changes nothing.
+
+mod images;
+mod network;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
     model::ids::{ContainerId, NodeUid, Uid},
-    network::netns,
     runtime::{
         cgroup::{CgroupError, Cgroups},
         layout::{Layout, container_cgroup, monitor_cgroup, parse_attempt, pod_cgroup},
+        process::{AskError, WORK},
     },
 };
 
@@ -23,6 +26,20 @@ pub(super) struct Ground {
     /// Every incarnation that was ever heard of: what lies where everybody's things lie is this
     /// node's if it bears the name of one.
     pub(super) uids: BTreeSet<Uid>,
+    /// Networks that they joined, and where host-local keeps the addresses of each, if it does.
+    pub(super) networks: BTreeMap<String, Option<PathBuf>>,
+    pub(super) life: Life,
+}
+
+/// Who may be at work on what isn't written down while it is made: pulls, calls of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Nobody: no daemon lives.
+    Over,
+    /// One that is just removing what the former left.
+    Begins,
+    /// One with this pid, which has done that.
+    Lasts(i32),
 }
 
 /// Whose a thing is.
@@ -32,6 +49,8 @@ pub(super) enum Of {
     Attempt(ContainerId),
     /// Logs are kept for a while after their incarnation.
     Logs(Uid),
+    /// Nobody's but for what runs from this snapshot, and why.
+    Snapshot(String, String),
     /// Nobody's, and why.
     Nobody(&'static str),
 }
@@ -53,22 +72,33 @@ pub(super) enum LookError {
     Cgroups(#[from] CgroupError),
     #[error("look at /run/netns")]
     Namespaces(#[source] io::Error),
+    #[error("look at the ports of the bridge {bridge}")]
+    Ports { bridge: String, source: io::Error },
+    #[error("look at the firewall: iptables-save")]
+    Firewall(#[source] AskError),
     #[error("read /proc/self/mountinfo")]
     Mounts(#[source] io::Error),
 }
 
-const STRANGE: &str = "it has no name that riklet gives";
+pub(super) const STRANGE: &str = "it has no name that riklet gives";
 
 /// Everything there is.
 pub(super) fn all(ground: &Ground) -> Result<Vec<Thing>, LookError> {
     let layout = Layout::new(&ground.state, &ground.run);
     let mut found = Vec::new();
     directories(&layout, &mut found)?;
+    // Within a minute after an id's next incarnation took the place of its tombstone a living
+    // daemon lets go of the former one's logs.
+    found.retain(|thing| match &thing.of {
+        Of::Logs(uid) => ground.life == Life::Over || !ground.uids.contains(uid),
+        _ => true,
+    });
     let cgroups = Cgroups::detect(&format!("/riklet-{}", ground.node))?;
-    let alive = in_cgroups(&cgroups, &mut found);
-    in_namespaces(ground, &mut found)?;
-    addresses(&layout, &mut found)?;
-    mounts(&layout, &mut found)?;
+    let alive = in_cgroups(&cgroups, ground.life, &mut found);
+    network::all(ground, &layout, &mut found)?;
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(LookError::Mounts)?;
+    mounts(&layout, &mountinfo, &mut found);
+    images::all(ground, &mountinfo, &mut found)?;
     processes(ground, &alive, &mut found);
     Ok(found)
 }
@@ -139,7 +169,7 @@ fn directories(layout: &Layout, found: &mut Vec<Thing>) -> Result<(), LookError>
 }
 
 /// Returns the processes that live in a cgroup of this node.
-fn in_cgroups(cgroups: &Cgroups, found: &mut Vec<Thing>) -> BTreeSet<i32> {
+fn in_cgroups(cgroups: &Cgroups, life: Life, found: &mut Vec<Thing>) -> BTreeSet<i32> {
     let mut thing = |rel: &str, of| {
         found.push(Thing {
             kind: "cgroup",
@@ -159,59 +189,25 @@ fn in_cgroups(cgroups: &Cgroups, found: &mut Vec<Thing>) -> BTreeSet<i32> {
             continue;
         };
         for name in cgroups.children(&pod_cgroup(&uid)) {
-            if let Some(id) = parse_attempt(&uid, &name) {
-                thing(&container_cgroup(&id), Of::Attempt(id));
+            match parse_attempt(&uid, &name) {
+                Some(id) => thing(&container_cgroup(&id), Of::Attempt(id)),
+                None => thing(&format!("{}/{name}", pod_cgroup(&uid)), Of::Nobody(STRANGE)),
             }
         }
         thing(&pod_cgroup(&uid), Of::Incarnation(uid));
     }
+    // A daemon that lives is waiting for what is in there.
+    if life == Life::Over {
+        for name in cgroups.children(WORK) {
+            let of = Of::Nobody("no daemon lives that would wait for the call");
+            thing(&format!("{WORK}/{name}"), of);
+        }
+    }
     cgroups.pids("").into_iter().collect()
 }
 
-fn in_namespaces(ground: &Ground, found: &mut Vec<Thing>) -> Result<(), LookError> {
-    for name in netns::list("rk-").map_err(LookError::Namespaces)? {
-        let uid = name.strip_prefix("rk-").and_then(|uid| uid.parse().ok());
-        // Others may be another node's.
-        if let Some(uid) = uid.filter(|uid| ground.uids.contains(uid)) {
-            found.push(Thing {
-                kind: "netns",
-                what: netns::path(&name).display().to_string(),
-                of: Of::Incarnation(uid),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// host-local's files: named by the address, with the container's id in their first line.
-fn addresses(layout: &Layout, found: &mut Vec<Thing>) -> Result<(), LookError> {
-    for network in names(&layout.addresses())? {
-        let dir = layout.addresses().join(network);
-        if !dir.is_dir() {
-            continue;
-        }
-        for name in names(&dir)? {
-            if name.parse::<std::net::IpAddr>().is_err() {
-                continue;
-            }
-            let path = dir.join(name);
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            let owner = text.lines().next().unwrap_or_default().trim();
-            let owner = owner.strip_prefix("rk-").unwrap_or(owner);
-            let uid = owner.split('-').next().unwrap_or_default();
-            found.push(Thing {
-                kind: "address",
-                what: path.display().to_string(),
-                of: of_uid(uid),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn mounts(layout: &Layout, found: &mut Vec<Thing>) -> Result<(), LookError> {
-    let text = fs::read_to_string("/proc/self/mountinfo").map_err(LookError::Mounts)?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+fn mounts(layout: &Layout, mountinfo: &str, found: &mut Vec<Thing>) {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     for point in points {
         let below = |dir: PathBuf| {
             let rest = Path::new(point).strip_prefix(dir).ok()?;
@@ -236,7 +232,6 @@ fn mounts(layout: &Layout, found: &mut Vec<Thing>) -> Result<(), LookError> {
             of,
         });
     }
-    Ok(())
 }
 
 /// Monitors and runtimes of this node that live in none of its cgroups.

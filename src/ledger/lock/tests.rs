@@ -44,3 +44,19 @@ fn a_lock_that_a_killed_holder_is_still_letting_go_of_is_waited_for() {
     DirLock::take(dir.path()).unwrap();
     letting_go.join().unwrap();
 }
+
+#[test]
+fn a_holder_is_told_without_taking_the_lock_and_a_pid_alone_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(held_by(dir.path()), None);
+    let held = DirLock::take(dir.path()).unwrap();
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_eq!(held_by(dir.path()), Some(own));
+    drop(held);
+    // The pid is still there, and lives; but it hasn't the file open.
+    assert_eq!(held_by(dir.path()), None);
+    let held = DirLock::take(dir.path()).unwrap();
+    std::fs::write(dir.path().join("lock"), format!("{}\n", i32::MAX)).unwrap();
+    assert_eq!(held_by(dir.path()), None, "nobody has that pid");
+    drop(held);
+}

@@ -1,11 +1,17 @@
 //! A network's configuration list: which plugins, and what each is told.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
 /// Versions of the protocol in which a result has the form that is read here.
 const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+/// host-local's own choice of a `dataDir`.
+const HOST_LOCAL: &str = "/var/lib/cni/networks";
 
 /// Above this a file is no configuration.
 const MAX: u64 = 1 << 20;
@@ -157,6 +163,19 @@ impl ConfigList {
             let ipam = plugin.0.get("ipam").and_then(|i| i.get("type")?.as_str());
             [Some(plugin.kind()), ipam].into_iter().flatten()
         })
+    }
+
+    /// Where host-local keeps the network's addresses, a file each; none if another plugin gives
+    /// them.
+    #[must_use]
+    pub fn addresses_dir(&self) -> Option<PathBuf> {
+        let ipams = self
+            .plugins
+            .iter()
+            .filter_map(|plugin| plugin.0.get("ipam"));
+        let mut local = ipams.filter(|ipam| ipam["type"] == "host-local");
+        let dir = local.next()?.get("dataDir").and_then(Value::as_str);
+        Some(Path::new(dir.unwrap_or(HOST_LOCAL)).join(&self.name))
     }
 
     /// Does the protocol's version know CHECK, and does the list want it?

@@ -111,3 +111,19 @@ fn an_error_answer_becomes_one_bounded_line() {
     assert_eq!(answer::error(b"killed"), None);
     assert_eq!(answer::result(b"{}"), None);
 }
+
+#[test]
+fn a_lists_addresses_lie_where_host_local_keeps_them() {
+    let dir = |ipam: &str| {
+        let text = format!(
+            r#"{{"cniVersion":"1.0.0","name":"n","plugins":[{{"type":"bridge"{ipam}}},{{"type":"portmap"}}]}}"#
+        );
+        ConfigList::parse(&text).unwrap().addresses_dir()
+    };
+    let own = r#","ipam":{"type":"host-local","dataDir":"/run/own"}"#;
+    assert_eq!(dir(own), Some("/run/own/n".into()));
+    let default = r#","ipam":{"type":"host-local"}"#;
+    assert_eq!(dir(default), Some("/var/lib/cni/networks/n".into()));
+    assert_eq!(dir(r#","ipam":{"type":"dhcp"}"#), None);
+    assert_eq!(dir(""), None);
+}

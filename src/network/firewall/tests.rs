@@ -41,3 +41,27 @@ fn the_sandboxes_of_a_network_are_told_by_its_rules() {
     assert_eq!(ids(RULES, "other"), BTreeSet::from(["abd".to_owned()]));
     assert!(ids(RULES, "net").is_empty());
 }
+
+#[test]
+fn every_trace_of_a_sandbox_is_found_by_its_mark_or_its_chains_name_and_nobody_elses() {
+    let found = |known: &[(&str, &str)], ours: &str| {
+        let traces = traces(RULES, known.iter().copied(), |network, _| network == ours);
+        let short = traces.iter().map(|t| {
+            let first = t.words.split(' ').next().unwrap();
+            (t.id.clone(), t.is_chain, first.to_owned())
+        });
+        short.collect::<Vec<_>>()
+    };
+    let all = [
+        (true, "CNI-41094e3ba5865a157b7b2876"),
+        (true, "CNI-DN-41094e3ba5865a157b7b2"),
+        (false, "POSTROUTING"),
+        (false, "CNI-HOSTPORT-DNAT"),
+    ];
+    let all = all.map(|(is_chain, first)| ("abc".to_owned(), is_chain, first.to_owned()));
+    assert_eq!(found(&[], "net-exp"), all);
+    assert_eq!(found(&[("net-exp", "abc")], "none"), all);
+    assert_eq!(found(&[("net-exp", "abd")], "none"), []);
+    let other = ("abd".to_owned(), false, "POSTROUTING".to_owned());
+    assert_eq!(found(&[], "other"), [other]);
+}

@@ -5,13 +5,21 @@
 //! does. Everything here blocks for microseconds at most: the FIFO is opened without blocking.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use nix::libc;
+
+use super::read_pid;
+
+/// In which system call a monitor waits for anything to happen: glib's loop uses one of these.
+#[cfg(target_arch = "x86_64")]
+const WAITING: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_ppoll];
+#[cfg(not(target_arch = "x86_64"))]
+const WAITING: &[libc::c_long] = &[libc::SYS_ppoll];
 
 /// conmon opens the log anew: the one it writes is put aside before, by a rename, for one that
 /// still has its name would be replaced.
@@ -59,4 +67,16 @@ pub(in crate::runtime) fn command_waits(bundle: &Path) -> io::Result<bool> {
     let fifo = options.open(bundle.join("ctl"))?;
     let unread = rustix::io::ioctl_fionread(&fifo)?;
     Ok(unread > 0)
+}
+
+/// Does the monitor with this directory wait for something to happen, with nothing begun? It has
+/// one thread, so what it read before it has done by then. None if that can't be known: no
+/// pidfile, or a kernel that doesn't say (`/proc/<pid>/syscall` needs CAP_SYS_PTRACE). It lives,
+/// for somebody has its FIFO open: so the pid is its own.
+pub(in crate::runtime) fn rests(persist: &Path) -> Option<bool> {
+    let pid = read_pid(&persist.join("conmon.pid"))?;
+    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    // "running", or the call's number; -1 outside of any.
+    let number = text.split_whitespace().next()?.parse();
+    Some(number.is_ok_and(|number| WAITING.contains(&number)))
 }

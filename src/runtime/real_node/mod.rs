@@ -280,7 +280,7 @@ impl<I: ImageSource> RealNode<I> {
     /// Why instances get no network although they should; reads files.
     #[must_use]
     pub fn network_missing(&self) -> Option<String> {
-        self.0.network.missing()
+        self.0.network.missing().map(|lack| lack.to_string())
     }
 
     fn cgroups(&self) -> &Cgroups {

@@ -7,7 +7,8 @@
 //!
 //! The steps: rename the log, which its monitor goes on writing; have the monitor open it anew.
 //! Killed between them, the log is missing while its monitor lives: the second step is made up
-//! for, but not while one is on its way. For a log that is opened anew under its own name is
+//! for, but not while one is on its way: neither while it waits in the FIFO, nor while the monitor
+//! does anything, for that may be it. For a log that is opened anew under its own name is
 //! *replaced*, so between two of these commands there is always a rename.
 //!
 //! Who writes fast gets looked at often: inotify says when a log grows, and a log is put aside
@@ -33,7 +34,7 @@ use super::{ImageSource, RealNode, lock};
 use crate::{
     model::ids::ContainerId,
     runtime::{
-        conmon::{Ctl, command_waits},
+        conmon::{Ctl, command_waits, rests},
         layout::{Layout, LogPart, parse_log},
     },
 };
@@ -44,10 +45,11 @@ const RESYNC: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(3);
 /// So far ahead is looked when it grows: the next look may come late on a busy machine.
 const AHEAD: Duration = Duration::from_millis(12);
-/// A monitor that has read its command opens the log within microseconds. One whose log is
-/// missing for so long, with no command waiting, was never told.
+/// A monitor whose log is missing for so long, with no command waiting and nothing that it does,
+/// was never told.
 const UNTOLD: Duration = Duration::from_millis(100);
-/// After that it is said that a monitor doesn't do as it is told.
+/// After that it is said that a monitor doesn't do as it is told. One of which it can't be known
+/// whether it does anything has done it by then: opening a log takes microseconds.
 const DEAF: Duration = Duration::from_secs(10);
 
 /// How much is kept of one attempt's log.
@@ -319,7 +321,7 @@ impl Rotator {
                 Seen::Told(now)
             }
             _ if command_waits(&bundle)? => Seen::Waits,
-            Some(Seen::Missing(since)) if since.elapsed() >= UNTOLD => {
+            Some(Seen::Missing(since)) if self.is_untold(id, since) => {
                 monitor.reopen_log()?;
                 Seen::Told(now)
             }
@@ -328,6 +330,19 @@ impl Rotator {
         };
         self.seen.insert(id.clone(), seen);
         Ok(())
+    }
+
+    /// Was the monitor never told, of which no command waited a moment ago? Nobody but us writes
+    /// commands: if it is at rest now, and the log is missing even then, there was none.
+    fn is_untold(&self, id: &ContainerId, since: Instant) -> bool {
+        let done = match rests(&self.layout.persist(id)) {
+            Some(rests) => rests && since.elapsed() >= UNTOLD,
+            None => since.elapsed() >= DEAF,
+        };
+        let log = self.layout.log_file(id);
+        done && log
+            .symlink_metadata()
+            .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
     /// The parts of a log that were put aside, with their sizes, the oldest first.
