@@ -13,6 +13,7 @@ use crate::model::{
     line::{Intent, NetworkClaim, ProcessId},
     observed::{ObservedInstance, ObservedNode},
     spec::{Errand, PullPolicy, WorkloadSpec},
+    users::{IdRange, IdSpan},
 };
 
 /// What kind of failure a verb ended with; the retry policy reads this, never the text.
@@ -122,6 +123,8 @@ pub struct SandboxRequest<'a> {
     pub workload: &'a WorkloadSpec,
     /// The network to join; none on the host's, or where there is none.
     pub claim: Option<&'a NetworkClaim>,
+    /// The ids of its user namespace; none where its users are the node's.
+    pub users: Option<IdRange>,
 }
 
 /// A sandbox that stands.
@@ -152,6 +155,8 @@ pub struct CreateRequest<'a> {
     pub workload: &'a WorkloadSpec,
     /// The sandbox's addresses, for what the definition makes of them.
     pub addresses: &'a [IpAddr],
+    /// The ids of the sandbox's user namespace; none where its users are the node's.
+    pub users: Option<IdRange>,
 }
 
 /// A container that the runtime has created and not started.
@@ -187,11 +192,17 @@ pub trait Node: Send + Sync + 'static {
         workload: &WorkloadSpec,
     ) -> impl Future<Output = Result<Option<NetworkClaim>, Failure>> + Send;
 
+    /// Ids of the node that no user namespace of this incarnation may have: those that the node's
+    /// own files give to its users, and those of all other sandboxes on it, known or not. No
+    /// effect.
+    fn taken_ids(&self, uid: &Uid) -> impl Future<Output = Result<Vec<IdSpan>, Failure>> + Send;
+
     /// Makes the incarnation's directories and volumes and, unless it is on the host's network,
-    /// its network namespace `rk-<uid>` with `lo` raised, joined to the claim's network. One that
-    /// stands, by the same claim and with the same shared with the node, is found as it is;
-    /// anything else (another's, a former try's or boot's) is taken back first. Who asks while it
-    /// is being made gets that one; a caller that gives up leaves it made or not begun.
+    /// its network namespace `rk-<uid>` with `lo` raised, joined to the claim's network; where it
+    /// has ids of its own, a user namespace that owns the others. One that stands, by the same
+    /// claim, with the same ids and the same shared with the node, is found as it is; anything
+    /// else (another's, a former try's or boot's) is taken back first. Who asks while it is being
+    /// made gets that one; a caller that gives up leaves it made or not begun.
     fn ensure_sandbox(
         &self,
         request: SandboxRequest<'_>,

@@ -53,6 +53,7 @@ async fn sandbox(world: &RealWorld, uid: &Uid, workload: &WorkloadSpec) -> Vec<I
         instance: "addresses",
         workload,
         claim: Some(claim.as_ref().expect("CNI's plugins are installed")),
+        users: None,
     };
     world.node.ensure_sandbox(request).await.unwrap().addresses
 }

@@ -115,9 +115,12 @@ fn pod(daemon: &Daemon, name: &str, generation: u64) -> Value {
         { "name": "memory", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } },
         { "name": "config", "configMap": { "name": map } },
     ]);
+    // Every other one has ids of its own.
+    let shares = name.ends_with(['0', '2', '4', '6', '8']);
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
         "spec": {
+            "hostUsers": shares,
             "terminationGracePeriodSeconds": 1, "volumes": volumes,
             "initContainers": [init], "containers": [serve, beside],
         },

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -744,7 +745,12 @@ fn a_live_daemon_is_asked_and_its_refusals_are_one_line() {
 #[test]
 fn doctor_names_every_check_and_what_would_mend_it() {
     let dir = tempfile::tempdir().unwrap();
-    let env = [("RIKLET_PROGRAMS__UMOCI", "/nonexistent/umoci")];
+    let run = dir.path().join("run");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let env = [
+        ("RIKLET_PROGRAMS__UMOCI", "/nonexistent/umoci"),
+        ("RIKLET_RUN_DIR", run.to_str().unwrap()),
+    ];
     let socket = dir.path().join("none.sock");
     let args = ["doctor", "-o", "json", "--socket", socket.to_str().unwrap()];
     let output = riklet_with(&args, &env, "");
@@ -758,6 +764,15 @@ fn doctor_names_every_check_and_what_would_mend_it() {
         .unwrap();
     assert_eq!(umoci["result"], "fail");
     assert_eq!(umoci["mend"], "install umoci, or set programs.umoci");
+    // Where the root of a container with ids of its own can't get to (0700).
+    let users = checks.as_array().unwrap().iter();
+    let users = users
+        .clone()
+        .find(|c| c["check"] == "user namespaces")
+        .unwrap();
+    let found = users["found"].as_str().unwrap();
+    assert_eq!(users["result"], "warn");
+    assert!(found.contains(dir.path().to_str().unwrap()), "{users}");
     for check in checks.as_array().unwrap() {
         let well = check["result"] == "ok";
         assert_eq!(well, check["mend"] == "", "{check}");

@@ -340,8 +340,6 @@ async fn last_words_are_kept_and_lead_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cant_be_had_is_refused_for_good_with_its_reason() {
     let world = RealWorld::open().unwrap();
-    let mut unmapped = pod([shell("true")]);
-    unmapped.host_users = false;
     let mut profile = pod([shell("true")]);
     fs::create_dir_all(world.node.layout().profiles()).unwrap();
     fs::write(world.node.layout().profiles().join("bad"), "{").unwrap();
@@ -352,7 +350,6 @@ async fn what_cant_be_had_is_refused_for_good_with_its_reason() {
     let mut unknown = pod([shell("true")]);
     unknown.containers[0].security.add = vec!["FLY".into()];
     for (workload, word) in [
-        (unmapped, "hostUsers"),
         (profile, "system calls"),
         (node_wide, "config.json"),
         (unknown, "FLY"),

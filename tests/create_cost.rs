@@ -156,6 +156,7 @@ async fn a_container_costs_at_most_half_more_than_its_parts() {
                     instance: "cost",
                     workload: &workload,
                     addresses: &[],
+                    users: None,
                 };
                 node.create(request).await.unwrap();
                 node.start(&id).await.unwrap();

@@ -47,6 +47,7 @@ async fn running(node: &RealBusybox, script: &str) -> ContainerId {
         instance: "errand-1",
         workload: &workload,
         addresses: &[],
+        users: None,
     };
     node.create(request).await.unwrap();
     node.start(&id).await.unwrap();

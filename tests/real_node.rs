@@ -50,6 +50,7 @@ async fn create<I: ImageSource>(
         instance: "real-1",
         workload,
         addresses: &[],
+        users: None,
     };
     node.create(request).await
 }
@@ -288,6 +289,7 @@ async fn each_failure_is_of_the_kind_that_its_mend_is() {
         instance: "x",
         workload: &workload,
         addresses: &[],
+        users: None,
     };
     let failure = world.node.create(request).await.unwrap_err();
     assert_eq!(kind(failure), FailureKind::SnapshotMissing);

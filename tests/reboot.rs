@@ -35,7 +35,11 @@ use support::{
     daemon::process_runs,
     proof::{self, Proof},
 };
-use survival::{draw::Draw, node::Node, rows};
+use survival::{
+    draw::Draw,
+    node::{Node, OBEY},
+    rows,
+};
 
 fn told(reason: &str, code: Option<i32>) -> (String, Option<i32>) {
     (reason.to_owned(), code)
@@ -444,4 +448,51 @@ fn reboots() {
     }
     node.end();
     proof.conclude("reboots", &violations);
+}
+
+/// The first of the node's ids that a process has.
+fn first_id(pid: i32) -> u32 {
+    let map = fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap();
+    map.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn after_a_reboot_a_pod_has_the_ids_that_it_had_and_its_files() {
+    let mut node = Node::on_a_machine();
+    let script = format!("echo start >>/data/starts; {OBEY}");
+    let mut definition: Value = serde_json::from_str(&node.definition(&script, "Always")).unwrap();
+    definition["spec"]["hostUsers"] = json!(false);
+    definition["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
+    definition["spec"]["containers"][0]["volumeMounts"] =
+        json!([{ "name": "data", "mountPath": "/data" }]);
+    let ids = [node.name("own"), node.name("own")];
+    for id in &ids {
+        node.scheduler.create(id, &definition.to_string()).unwrap();
+        node.until_running(id);
+    }
+    let had = ids.each_ref().map(|id| first_id(node.runs_as(id).1));
+    let fine = had.iter().all(|first| *first >= 65_536);
+    assert!(fine && had[0] != had[1], "{had:?}");
+    // With the run dir gone; and with all that was in it, of which nothing is mounted any more.
+    for (boot, run_stays) in [false, true].into_iter().enumerate() {
+        node.settle();
+        node.daemon.kill9();
+        node.power_cut(run_stays);
+        node.boot(None);
+        node.daemon.start();
+        for (id, first) in ids.iter().zip(had) {
+            let attempt = u32::try_from(boot + 2).unwrap();
+            let container = node.attempt(id, attempt);
+            node.daemon.wait("its next attempt to run", |_| {
+                let found = node.container(id);
+                (found["id"] == *container && found["state"] == "running").then_some(())
+            });
+            assert_eq!(first_id(node.runs_as(id).1), first);
+            node.daemon.wait("its file to have been written", |d| {
+                let starts = d.cli(&["exec", id, "--", "/bin/sh", "-c", "cat /data/starts"]);
+                (starts.out.lines().count() == boot + 2).then_some(())
+            });
+        }
+    }
+    node.end();
 }

@@ -188,6 +188,7 @@ const STEPS: &[Step] = &[
             assert!(log.contains(said), "no {said:?} in\n{log}");
         }
     }),
+    ("users", users),
     ("hooks", hooks),
     ("web", |tour| {
         tour.until("web", "Running", None);
@@ -227,6 +228,21 @@ fn volumes(tour: &Tour) {
     for said in [first, "started 1 times on this node"] {
         assert!(log.contains(said), "no {said:?} in\n{log}");
     }
+}
+
+fn users(tour: &Tour) {
+    let row = tour.until("users", "Running", None);
+    tour.says(&["users"], "/data/file");
+    let log = tour.logs(&["users"]);
+    assert!(log.contains("inside I am user 0"), "{log}");
+    let file: Vec<_> = log.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(file[2..4], ["0", "0"], "{log}");
+    let pid = container(&row, "shell")["pid"].as_i64().unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t"));
+    let uid = uid.unwrap().split('\t').next().unwrap();
+    assert!(uid.parse::<u32>().unwrap() >= 65_536, "{status}");
+    assert!(log.contains(uid), "{uid} in {log}");
 }
 
 /// Its log goes with it, so somebody has to follow it.

@@ -114,5 +114,5 @@ for node in $(nodes); do
 done
 
 # The runtime's and the monitors' state; nothing of it is worth keeping without its processes.
-rm -rf "$run/runc" "$run/p" "$run/ns" "$run/cni"
+rm -rf "$run/runc" "$run/p" "$run/ns" "$run/roots" "$run/cni"
 exit $failed

@@ -188,12 +188,18 @@ fn make_directories(config: &Config) -> Result<(), GroundError> {
     for name in ["runc", "p", "ns"] {
         make_inside(&config.run_dir.join(name), "--run-dir")?;
     }
+    // The root of a container with ids of its own is nobody here, and passes it.
+    make_inside_for(&config.run_dir.join("roots"), 0o711, "--run-dir")?;
     Ok(())
 }
 
 /// Makes one of riklet's own directories. What isn't one and bears its name is set aside, for a
 /// person to look at: it is no reason not to start.
 fn make_inside(path: &Path, flag: &'static str) -> Result<(), GroundError> {
+    make_inside_for(path, 0o700, flag)
+}
+
+fn make_inside_for(path: &Path, mode: u32, flag: &'static str) -> Result<(), GroundError> {
     if path.symlink_metadata().is_ok() && !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = (1..).map(|n| path.with_file_name(format!("{name}.bad-{n}")));
@@ -206,7 +212,7 @@ fn make_inside(path: &Path, flag: &'static str) -> Result<(), GroundError> {
             tracing::error!(path = %path.display(), "it was no directory, and is set aside");
         }
     }
-    make(path, 0o700, flag)
+    make(path, mode, flag)
 }
 
 /// Makes a directory with its mode, whatever the umask; one that is there gets the mode.

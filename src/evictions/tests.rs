@@ -41,6 +41,7 @@ fn starts(book: &MemoryBook, n: u64, attempt: u32, generation: Generation) -> Co
             uid: uid(n),
             generation,
             claim: None,
+            users: None,
         },
         Event::SandboxReady {
             uid: uid(n),

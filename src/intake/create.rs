@@ -98,11 +98,6 @@ impl Asked<'_> {
         }
         let forbidden = forbidden(self.rules, self.source, spec);
         faults.extend(forbidden.into_iter().map(|text| (Reason::Forbidden, text)));
-        if !spec.host_users {
-            let message = "spec.hostUsers: false is not supported: riklet makes no user namespaces; \
-                           leave it out, or use runAsUser";
-            faults.push((Reason::Unsupported, message.to_owned()));
-        }
         // A manifest says what shall run on this node and nowhere else: it waits.
         let new = self.live.is_none() && self.source != Source::Manifest;
         if self.fold.node.drained && new {

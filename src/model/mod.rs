@@ -10,3 +10,4 @@ pub mod observed;
 pub mod phase;
 pub mod spec;
 pub mod state;
+pub mod users;

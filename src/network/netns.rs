@@ -24,7 +24,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
     libc,
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, setns, unshare},
     sys::{
         socket::{AddressFamily, SockFlag, SockType, socket},
         statfs::statfs,
@@ -81,9 +81,32 @@ pub fn create(name: &str) -> Result<(), NetnsError> {
     check(name)?;
     // Held until the end: iproute2 takes the same lock, and so does a second create.
     let _lock = prepare().map_err(NetnsError::Directory)?;
-    if exists(name) {
-        return Ok(());
+    match exists(name) {
+        true => Ok(()),
+        false => give_name(name, None),
     }
+}
+
+/// Gives a process's network namespace, as its `/proc/<pid>/ns/net` has it, that name, and raises
+/// `lo` in it.
+///
+/// # Errors
+/// As [`create`]'s; or another namespace has the name.
+pub fn adopt(name: &str, namespace: &Path) -> Result<(), NetnsError> {
+    check(name)?;
+    let _lock = prepare().map_err(NetnsError::Directory)?;
+    if exists(name) {
+        return Err(NetnsError::Create {
+            name: name.to_owned(),
+            step: "take a name that is free",
+            source: io::ErrorKind::AlreadyExists.into(),
+        });
+    }
+    give_name(name, Some(namespace))
+}
+
+/// Names the namespace, or a new one. With the lock.
+fn give_name(name: &str, namespace: Option<&Path>) -> Result<(), NetnsError> {
     let target = path(name);
     let failed = |step| {
         move |source: io::Error| NetnsError::Create {
@@ -98,7 +121,7 @@ pub fn create(name: &str) -> Result<(), NetnsError> {
     let made = thread::scope(|scope| {
         let maker = thread::Builder::new()
             .name("netns".to_owned())
-            .spawn_scoped(scope, || make(&target))
+            .spawn_scoped(scope, || make(&target, namespace))
             .map_err(failed("start a thread"))?;
         maker
             .join()
@@ -199,10 +222,15 @@ fn prepare() -> io::Result<Flock<File>> {
     Ok(lock)
 }
 
-/// On a thread of its own: leaves for a new namespace and names it. `lo` is raised first, so that
-/// whatever has a name is ready.
-fn make(target: &Path) -> Result<(), (&'static str, io::Error)> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|e| ("unshare the network", e.into()))?;
+/// On a thread of its own: leaves for the namespace, or for a new one, and names it. `lo` is raised
+/// first, so that whatever has a name is ready.
+fn make(target: &Path, namespace: Option<&Path>) -> Result<(), (&'static str, io::Error)> {
+    match namespace {
+        None => unshare(CloneFlags::CLONE_NEWNET).map_err(|e| ("unshare the network", e.into()))?,
+        Some(path) => File::open(path)
+            .and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?))
+            .map_err(|e| ("enter it", e))?,
+    }
     raise_loopback().map_err(|e| ("raise lo", e))?;
     mount(
         Some("/proc/thread-self/ns/net"),

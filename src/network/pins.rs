@@ -16,7 +16,7 @@ use std::{
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, setns, unshare},
     sys::statfs::{FsType, statfs},
     unistd::sethostname,
 };
@@ -45,13 +45,43 @@ pub fn create(uts: &Path, hostname: &str, ipc: Option<&Path>) -> io::Result<()> 
         bind("/proc/thread-self/ns/uts", uts)?;
         ipc.map_or(Ok(()), |path| bind("/proc/thread-self/ns/ipc", path))
     };
-    // The thread ends in the new namespaces and takes nothing of them along.
+    spend_thread(make)
+}
+
+/// Keeps a process's namespace, as its `/proc/<pid>/ns/<kind>` has it, at `path`. What is at that
+/// path already is replaced.
+///
+/// # Errors
+/// The kernel refused a step; what was made may be left, for [`remove`].
+pub fn keep(namespace: &Path, path: &Path) -> io::Result<()> {
+    remove(path)?;
+    File::create(path)?;
+    let none = None::<&str>;
+    mount(Some(namespace), path, none, MsFlags::MS_BIND, none).map_err(Into::into)
+}
+
+/// Sets the hostname of a UTS namespace.
+///
+/// # Errors
+/// It can't be entered, or the kernel refuses the name.
+pub fn set_hostname(uts: &Path, hostname: &str) -> io::Result<()> {
+    let uts = File::open(uts)?;
+    spend_thread(|| {
+        setns(uts, CloneFlags::CLONE_NEWUTS)?;
+        sethostname(hostname)?;
+        Ok(())
+    })
+}
+
+/// Runs `work` on a thread that ends with it, and takes nothing of the namespaces that it entered
+/// along.
+fn spend_thread(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
     thread::scope(|scope| {
-        let maker = thread::Builder::new()
+        let worker = thread::Builder::new()
             .name("namespaces".to_owned())
-            .spawn_scoped(scope, make)?;
-        let made = maker.join();
-        made.unwrap_or_else(|_| Err(io::Error::other("the thread that makes them panicked")))
+            .spawn_scoped(scope, work)?;
+        let done = worker.join();
+        done.unwrap_or_else(|_| Err(io::Error::other("the thread that makes them panicked")))
     })
 }
 
@@ -65,15 +95,23 @@ pub fn exists(path: &Path) -> bool {
     statfs(path).is_ok_and(|s| s.filesystem_type() == NSFS)
 }
 
-/// Mounts a sandbox's shared memory at `dir`, empty.
+/// Mounts a sandbox's shared memory at `dir`, empty; its root is this user's and group's.
 ///
 /// # Errors
 /// What mkdir(2) and mount(2) say.
-pub fn create_shm(dir: &Path) -> io::Result<()> {
+pub fn create_shm(dir: &Path, owner: u32) -> io::Result<()> {
     remove(dir)?;
     fs::create_dir_all(dir)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("shm"), dir, Some("tmpfs"), flags, Some(SHM_OPTIONS)).map_err(Into::into)
+    let options = format!("{SHM_OPTIONS},uid={owner},gid={owner}");
+    mount(
+        Some("shm"),
+        dir,
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )
+    .map_err(Into::into)
 }
 
 /// Takes away what is mounted at a path, and the file or empty directory below it. Not there is

@@ -17,6 +17,7 @@ pub mod ports;
 mod sandbox;
 mod start;
 mod stop;
+pub mod users;
 
 pub use self::{
     action::{Action, InstancePlan, Planned},

@@ -51,8 +51,8 @@ pub struct Context<N, B> {
     /// Never asked for within a look into the book, nor held over one: that would be the other
     /// way round elsewhere.
     memory: Mutex<Memory>,
-    /// One look for a host port and its line at a time. Taken before the book, never within it.
-    ports: Mutex<()>,
+    /// One look for a host port or for ids, and its line, at a time. Taken before the book, never within it.
+    claims: Mutex<()>,
     #[cfg(any(test, feature = "testing"))]
     pub(crate) witness: Option<Witness>,
 }
@@ -81,7 +81,7 @@ impl<N: Node, B: Book> Context<N, B> {
             operations,
             bells: Vec::new(),
             memory: Mutex::default(),
-            ports: Mutex::default(),
+            claims: Mutex::default(),
             #[cfg(any(test, feature = "testing"))]
             witness: None,
         }
@@ -114,9 +114,9 @@ impl<N: Node, B: Book> Context<N, B> {
     #[cfg(not(any(test, feature = "testing")))]
     pub(super) fn tell(&self, _: &Action, _: Side) {}
 
-    /// Whoever has this may look for a host port and take it.
-    pub(super) fn ports_turn(&self) -> MutexGuard<'_, ()> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whoever has this may look for a host port, or for ids, and take them.
+    pub(super) fn claims_turn(&self) -> MutexGuard<'_, ()> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {

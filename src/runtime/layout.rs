@@ -11,8 +11,10 @@
 //! <state>/pods/<uid>/<n>-<attempt>/   bundle: config.json rootfs upper work hosts hostname …
 //! <state>/exits/<container id>        exit file, on disk
 //! <state>/logs/<uid>/<n>-<attempt>.log     what it writes now; rotated parts are .log.1, .log.2 …
-//! <run>/ns/<uid>/{ipc,uts}            the sandbox's IPC and UTS namespaces (bind mounts)
+//! <state>/pods/<uid>/<n>-<attempt>/lower   with ids of its own: the snapshot as they see it
+//! <run>/ns/<uid>/{ipc,uts,user}       the sandbox's namespaces but the network's (bind mounts)
 //! <run>/ns/<uid>/shm                  the sandbox's /dev/shm (tmpfs)
+//! <run>/roots/<container id>/rootfs   with ids of its own: its rootfs, where its root can get
 //! <run>/cni/<network>/                the addresses that the node's own network has given away
 //! <run>/runc/<container id>/          runc's own state (runc --root <run>/runc)
 //! <run>/p/<container id>/             conmon: sync file, pidfiles, second exit file, oom mark
@@ -161,6 +163,13 @@ impl Layout {
         self.namespaces(uid).join("uts")
     }
 
+    /// The user namespace that a sandbox's containers join; not made where their users are the
+    /// node's. It owns the sandbox's other namespaces.
+    #[must_use]
+    pub fn user_namespace(&self, uid: &Uid) -> PathBuf {
+        self.namespaces(uid).join("user")
+    }
+
     /// The `/dev/shm` of a sandbox's containers, a tmpfs; not made where they share the node's
     /// IPC: then it is the node's own.
     #[must_use]
@@ -196,6 +205,19 @@ impl Layout {
     #[must_use]
     pub fn bundle(&self, id: &ContainerId) -> PathBuf {
         self.pod(&id.uid).join(attempt_name(id))
+    }
+
+    /// What containers with ids of their own have as their root. The root inside is nobody on the
+    /// node, and has to get there by the path: so it may be passed by everybody, and read by none.
+    #[must_use]
+    pub fn roots(&self) -> PathBuf {
+        self.run.join("roots")
+    }
+
+    /// What is a container's root, if it has ids of its own: open to the root inside alone.
+    #[must_use]
+    pub fn root(&self, id: &ContainerId) -> PathBuf {
+        self.roots().join(id.to_string())
     }
 
     /// All exit files on disk.

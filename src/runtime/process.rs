@@ -198,6 +198,7 @@ impl Spawner {
             cgroup: Some(procs),
             third,
             oom_score_adj: call.oom_score_adj,
+            unshare: None,
         };
         sys::enter_before_exec(&mut command, entry);
         let (pid, exit) = self.spawn(&mut command).map_err(failed)?;
@@ -228,6 +229,7 @@ impl Spawner {
             cgroup: Some(self.0.cgroups.procs_fd(lease.rel()).map_err(in_cgroup)?),
             third: None,
             oom_score_adj: call.oom_score_adj,
+            unshare: call.unshare,
         };
         sys::enter_before_exec(&mut command, entry);
         let (_pid, exit) = self.spawn(&mut command).map_err(failed)?;

@@ -75,6 +75,42 @@ pub fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(below(&text, &real))
 }
 
+/// The kind of the file system that `path` (real, without links) lies on, then those of what is
+/// mounted below it, each once.
+fn kinds(text: &str, path: &Path) -> Vec<String> {
+    let mut covering = (0, None);
+    let mut kinds = Vec::new();
+    for line in text.lines() {
+        let Some((mount, source)) = line.split_once(" - ") else {
+            continue;
+        };
+        let point = mount.split(' ').nth(4).map(unescape);
+        let (Some(point), Some(kind)) = (point, source.split(' ').next()) else {
+            continue;
+        };
+        let depth = point.components().count();
+        if path.starts_with(&point) && depth >= covering.0 {
+            // Of several at one place the last one is seen.
+            covering = (depth, Some(kind.to_owned()));
+        } else if point.starts_with(path) {
+            kinds.push(kind.to_owned());
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.retain(|kind| Some(kind) != covering.1.as_ref());
+    covering.1.into_iter().chain(kinds).collect()
+}
+
+/// The kind of the file system that `path` (real, without links) lies on, as mountinfo has it
+/// (`ext4`), then those of what is mounted below it, each once.
+///
+/// # Errors
+/// /proc can't be read.
+pub fn file_systems(path: &Path) -> io::Result<Vec<String>> {
+    Ok(kinds(&fs::read_to_string("/proc/self/mountinfo")?, path))
+}
+
 /// Unmounts everything at `dir` and below it, as often as it is mounted. Busy ones are detached:
 /// nothing of ours lives there when this is called.
 ///

@@ -26,7 +26,9 @@ use nix::{
 };
 
 use self::host_path::HostPathError;
-use super::{bundle::make_private_directory, facts::Facts, layout::Layout, tree};
+use super::{
+    bundle::make_private_directory, facts::Facts, idmap::IdmapError, layout::Layout, tree,
+};
 use crate::model::{
     ids::Uid,
     spec::{PodSecurity, Volume, VolumeSource},
@@ -77,6 +79,14 @@ pub enum VolumeError {
         "mount volume {0:?}: riklet's own state or run directory lies there, which nobody may mount"
     )]
     Own(String),
+    /// Its files can't be shown by a container's own ids.
+    #[error("mount volume {volume:?}")]
+    Mapped {
+        /// The volume's name.
+        volume: String,
+        /// Why.
+        source: IdmapError,
+    },
     /// A mount names a volume that the definition hasn't.
     #[error("mount volume {0:?}: the definition has no such volume")]
     Unknown(String),
@@ -94,6 +104,9 @@ impl VolumeError {
     /// Can the same definition never have it?
     #[must_use]
     pub fn permanent(&self) -> bool {
+        if let Self::Mapped { source, .. } = self {
+            return source.permanent();
+        }
         matches!(
             self,
             Self::Outside { .. }

@@ -88,6 +88,7 @@ pub async fn sandbox(node: &impl Node, uid: &Uid, host_network: bool) {
         instance: "contract-1",
         workload: &workload,
         claim: None,
+        users: None,
     };
     node.ensure_sandbox(request).await.unwrap();
 }
@@ -118,6 +119,7 @@ async fn create_on(
         instance: "contract-1",
         workload: &workload,
         addresses: &[],
+        users: None,
     };
     node.create(request).await
 }
@@ -349,6 +351,7 @@ macro_rules! node_contract {
             changes_are_hinted_at_soon
             a_sandbox_stands_until_it_is_removed
             a_sandbox_goes_with_what_is_in_it
+            a_sandboxes_ids_are_nobody_elses_until_it_is_removed
             the_same_sandbox_is_found_as_it_is
             another_sandbox_is_made_anew
             sandboxes_asked_for_at_once_are_one

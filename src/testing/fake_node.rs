@@ -25,6 +25,7 @@ use crate::{
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode, Status},
         spec::{Errand, WorkloadSpec},
+        users::IdSpan,
     },
     node::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, FailureKind, ImageWish, Node,
@@ -203,6 +204,10 @@ impl Node for FakeNode {
             config: "{}".to_owned(),
             ports,
         }))
+    }
+
+    async fn taken_ids(&self, uid: &Uid) -> Result<Vec<IdSpan>, Failure> {
+        Ok(self.world().ids_of_others(uid))
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {

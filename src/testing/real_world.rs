@@ -19,7 +19,10 @@ use crate::{
     network::{links, netns, own, pins, plug::NetworkConfig},
     node::{Failure, FailureKind, ImageWish, Node as _, ReadyImage},
     runtime::{
-        bundle::{overlay::unmount_layer, seccomp::DISTRIBUTION_PROFILE},
+        bundle::{
+            overlay::{unmount_layer, unmount_root},
+            seccomp::DISTRIBUTION_PROFILE,
+        },
         cgroup::Cgroups,
         conmon::read_pid,
         layout::netns_name,
@@ -220,6 +223,9 @@ impl Drop for RealWorld {
             let entries = fs::read_dir(dir).into_iter().flatten().flatten();
             entries.map(|e| e.path()).collect::<Vec<_>>()
         };
+        for root in entries(&layout.roots()) {
+            let _ = unmount_root(&root);
+        }
         for pod in entries(&layout.pods()) {
             for bundle in entries(&pod) {
                 let _ = unmount_layer(&bundle);

@@ -85,10 +85,14 @@ fn narrate_sandbox(event: &Event, container: &dyn Fn(&ContainerId) -> String) ->
         }
     };
     match event {
-        Event::SandboxIntended { claim, .. } => match claim {
-            Some(claim) => format!("its sandbox will be made, on network {}", claim.network),
-            None => "its sandbox will be made".to_owned(),
-        },
+        Event::SandboxIntended { claim, users, .. } => {
+            let network = claim
+                .as_ref()
+                .map(|c| format!(", on network {}", c.network));
+            let users = users.map(|ids| format!(", with the node's ids {ids}"));
+            let (network, users) = (network.unwrap_or_default(), users.unwrap_or_default());
+            format!("its sandbox will be made{network}{users}")
+        }
         Event::SandboxReady { addresses, .. } => match addresses.first() {
             Some(address) => format!("its sandbox stands, with address {address}"),
             None => "its sandbox stands".to_owned(),

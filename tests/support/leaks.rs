@@ -39,7 +39,7 @@ pub fn left(dir: &Path, state: &Path, run: &Path, daemon: Option<i32>) -> Vec<St
     for empty in ["pods", "exits"] {
         left.extend(files_below(&state.join(empty)));
     }
-    for empty in ["runc", "p", "ns"] {
+    for empty in ["runc", "p", "ns", "roots"] {
         left.extend(files_below(&run.join(empty)));
     }
     left.extend(addresses(run));

@@ -1,12 +1,13 @@
 //! Pods on a real node, without a daemon: made, run to their end, looked at, removed.
 
-use std::fs;
+use std::{collections::BTreeMap, fs, sync::Mutex};
 
 use riklet::{
     model::{
-        ids::ContainerId,
+        ids::{ContainerId, Uid},
         line::{Exit, Intent},
         spec::{ContainerSpec, WorkloadSpec},
+        users::IdRange,
     },
     node::{CreateRequest, Failure, Node, SandboxRequest},
     runtime::{layout::netns_name, real_node::RealNode},
@@ -33,6 +34,17 @@ pub(crate) fn pod(containers: impl IntoIterator<Item = ContainerSpec>) -> Worklo
     }
 }
 
+/// Ids for a workload that has its own, which no other sandbox of this process has.
+pub(crate) fn own_users(uid: &Uid, workload: &WorkloadSpec) -> Option<IdRange> {
+    static GIVEN: Mutex<BTreeMap<Uid, IdRange>> = Mutex::new(BTreeMap::new());
+    let mut given = GIVEN.lock().unwrap();
+    let next = 65_536 * (given.len() as u64 + 1);
+    let ids = *given
+        .entry(uid.clone())
+        .or_insert(IdRange::at(next).unwrap());
+    (!workload.host_users).then_some(ids)
+}
+
 /// Makes the sandbox, if there is none, and creates the container.
 pub(crate) async fn create(
     node: &RealNode<BusyboxImage>,
@@ -44,6 +56,7 @@ pub(crate) async fn create(
         instance: "web-1@cli",
         workload,
         claim: None,
+        users: own_users(&id.uid, workload),
     };
     node.ensure_sandbox(sandbox).await?;
     let intent = Intent {
@@ -56,6 +69,7 @@ pub(crate) async fn create(
         instance: "web-1@cli",
         workload,
         addresses: &[[10, 9, 8, 7].into()],
+        users: own_users(&id.uid, workload),
     };
     node.create(request).await.map(drop)
 }

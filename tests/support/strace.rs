@@ -69,6 +69,13 @@ impl Strace {
         Self::begin(pid, scratch, &args)
     }
 
+    /// Lets go of a process that a fault has killed: strace 6.1 waits for ever for the very thread
+    /// that it had killed.
+    pub fn abandon(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Attaches to this one process, and stops it (SIGSTOP) once it has done `call` on `path` for
     /// the first time.
     pub fn stop_after(pid: i32, scratch: &Path, call: &str, path: &Path) -> Self {
@@ -146,6 +153,9 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let pid = self.child.id().to_string();
         // SIGTERM: it lets go of every process before it ends.
         let _ = Command::new("/bin/kill").args(["-TERM", &pid]).status();

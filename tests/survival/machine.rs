@@ -25,7 +25,8 @@ pub struct Machine {
 }
 
 /// What the holder does before it says that it is there. Mounts of other tests are let go of, so
-/// that theirs can end; `/run` is the boot's own.
+/// that theirs can end; `/run` is the boot's own. In it is a /proc without another boot id over it:
+/// the kernel gives a user namespace one of its own only where a whole one can be seen.
 const SETUP: &str = r#"
 cd "$1" || exit 1
 mount --make-rprivate / || exit 1
@@ -34,6 +35,7 @@ sed -n 's/^\([^ ]* \)\{4\}\([^ ]*\).*/\2/p' /proc/self/mountinfo | sort -r |
     */riklet-test-* | /run/*) case $point in "$1"/*) ;; *) umount -l "$point" 2>/dev/null ;; esac ;;
     esac; done
 mount -t tmpfs -o mode=755 riklet-test-run /run && mkdir -p /run/systemd/system || exit 1
+mkdir /run/whole-proc && mount -t proc proc /run/whole-proc || exit 1
 mount --bind "$1/boot_id" /proc/sys/kernel/random/boot_id || exit 1
 mount --bind "$1/sbin" /usr/local/sbin || exit 1
 echo ready

@@ -22,6 +22,7 @@ use crate::{
         lack::{self, Lack},
         plug::NetworkConfig,
     },
+    runtime::bundle::closed_above,
     view::{ImagesUse, size},
 };
 
@@ -43,6 +44,7 @@ pub(super) fn machine(config: &Config) -> Vec<Check> {
         cgroups(),
         overlay(&config.state_dir),
         network(),
+        users(&config.run_dir),
         cni(config),
         mounts(),
         seccomp(),
@@ -136,6 +138,44 @@ fn network() -> Check {
         );
     }
     Check::ok(NAME, "network namespaces")
+}
+
+/// Linux' version from which overlayfs takes layers with other ids.
+const USERS_KERNEL: (u32, u32) = (5, 19);
+
+/// What only `hostUsers: false` needs.
+fn users(run_dir: &Path) -> Check {
+    const NAME: &str = "user namespaces";
+    let release = nix::sys::utsname::uname();
+    let release = release.map(|name| name.release().to_string_lossy().into_owned());
+    let release = release.unwrap_or_default();
+    let warn = |found: String, mend: &str| {
+        let found = format!("no `hostUsers: false`: {found}");
+        Check::warn(NAME, found, mend)
+    };
+    if version(&release).is_some_and(|version| version < USERS_KERNEL) {
+        let found = format!("Linux {release} is older than 5.19");
+        return warn(found, "use a newer kernel");
+    }
+    let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    if matches!(most.trim(), "" | "0") {
+        let found = "the kernel makes no user namespaces".to_owned();
+        return warn(found, "raise the sysctl user.max_user_namespaces");
+    }
+    let way = fs::canonicalize(existing(run_dir)).and_then(|real| closed_above(&real));
+    match way {
+        Ok(Some(closed)) => {
+            let found = format!("{} lets not everybody pass", closed.display());
+            warn(found, "`chmod o+x` it, or choose another --run-dir")
+        }
+        _ => Check::ok(NAME, format!("Linux {release}, {} of them", most.trim())),
+    }
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// What instances are connected by: plugins, configuration, iptables.

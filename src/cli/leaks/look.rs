@@ -146,6 +146,7 @@ fn directories(layout: &Layout, found: &mut Vec<Thing>) -> Result<(), LookError>
     all("monitor", layout.persists(), of_container)?;
     all("exit", layout.exits(), of_container)?;
     all("sandbox", layout.pods(), of_uid)?;
+    all("root", layout.roots(), of_container)?;
     all("namespaces", layout.all_namespaces(), of_uid)?;
     let of_log = |name: &str| name.parse().map_or(Of::Nobody(STRANGE), Of::Logs);
     all("log", layout.all_logs(), of_log)?;
@@ -219,7 +220,8 @@ fn mounts(layout: &Layout, mountinfo: &str, found: &mut Vec<Thing>) {
             attempt.map_or_else(|| of_uid(&uid), Of::Attempt)
         } else if let Some((uid, _)) = below(layout.all_namespaces()) {
             of_uid(&uid)
-        } else if let Some((name, _)) = below(layout.runc_root()) {
+        } else if let Some((name, _)) = below(layout.runc_root()).or_else(|| below(layout.roots()))
+        {
             of_container(&name)
         } else {
             continue;

@@ -75,6 +75,7 @@ fn model(
     let shared = security::Shared {
         network: model.host_network,
         ipc: model.host_ipc,
+        users: model.host_users,
     };
     let (pod_security, mut defaults) = security::pod(spec, shared, findings);
     defaults.own_users = !model.host_users;

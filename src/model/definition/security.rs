@@ -7,10 +7,16 @@ use super::{
     tables::{CAPABILITIES, CONTAINER_SECURITY, POD_SECURITY, SECCOMP, SYSCTL},
     words,
 };
-use crate::model::spec::{ContainerSecurity, PodSecurity, Seccomp};
+use crate::model::{
+    spec::{ContainerSecurity, PodSecurity, Seccomp},
+    users::COUNT,
+};
 
 /// Kubernetes' largest id.
 const MAX_ID: u64 = i32::MAX as u64;
+
+/// The largest id that there is in a user namespace of a Pod's own.
+const MAX_OWN_ID: u64 = COUNT as u64 - 1;
 
 /// What a Pod says for every container that doesn't say otherwise.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +34,7 @@ pub(super) struct Defaults {
 pub(super) struct Shared {
     pub(super) network: bool,
     pub(super) ipc: bool,
+    pub(super) users: bool,
 }
 
 /// Reads a Pod's.
@@ -40,31 +47,44 @@ pub(super) fn pod(
         return Default::default();
     };
     let defaults = Defaults {
-        user: id(&fields, "runAsUser", findings),
-        group: id(&fields, "runAsGroup", findings),
+        user: id(&fields, "runAsUser", !shared.users, findings),
+        group: id(&fields, "runAsGroup", !shared.users, findings),
         non_root: fields.boolean("runAsNonRoot", findings),
         seccomp: seccomp(&fields, findings),
         own_users: false,
     };
     let policies = [("Always", false), ("OnRootMismatch", true)];
     let security = PodSecurity {
-        fs_group: id(&fields, "fsGroup", findings),
+        fs_group: id(&fields, "fsGroup", !shared.users, findings),
         fs_group_on_mismatch: fields
             .one_of("fsGroupChangePolicy", &policies, findings)
             .unwrap_or(false),
-        supplemental_groups: groups(&fields, findings),
+        supplemental_groups: groups(&fields, !shared.users, findings),
         sysctls: sysctls(&fields, shared, findings),
     };
     (security, defaults)
 }
 
-fn id(fields: &Fields<'_>, field: &'static str, findings: &mut Findings) -> Option<u32> {
-    fields
-        .number(field, 0..=MAX_ID, findings)
-        .and_then(|n| u32::try_from(n).ok())
+/// An id, which there has to be in the user namespace, if the Pod has its own.
+fn id(
+    fields: &Fields<'_>,
+    field: &'static str,
+    own_users: bool,
+    findings: &mut Findings,
+) -> Option<u32> {
+    let number = fields.number(field, 0..=MAX_ID, findings)?;
+    there_is(number, own_users, &fields.at(field), findings);
+    u32::try_from(number).ok()
 }
 
-fn groups(fields: &Fields<'_>, findings: &mut Findings) -> Vec<u32> {
+fn there_is(id: u64, own_users: bool, at: &str, findings: &mut Findings) {
+    if own_users && id > MAX_OWN_ID {
+        let message = format!("must be at most {MAX_OWN_ID} with hostUsers false");
+        findings.fault(at, message);
+    }
+}
+
+fn groups(fields: &Fields<'_>, own_users: bool, findings: &mut Findings) -> Vec<u32> {
     let at = fields.at("supplementalGroups");
     let mut groups = Vec::new();
     for (i, item) in fields
@@ -72,7 +92,11 @@ fn groups(fields: &Fields<'_>, findings: &mut Findings) -> Vec<u32> {
         .iter()
         .enumerate()
     {
-        match item.as_u64().filter(|n| *n <= MAX_ID).map(u32::try_from) {
+        let number = item.as_u64().filter(|n| *n <= MAX_ID);
+        if let Some(number) = number {
+            there_is(number, own_users, &indexed(&at, i), findings);
+        }
+        match number.map(u32::try_from) {
             Some(Ok(group)) if groups.contains(&group) => {}
             Some(Ok(group)) => groups.push(group),
             _ => findings.fault(
@@ -181,10 +205,10 @@ fn own(
     security: &mut ContainerSecurity,
     findings: &mut Findings,
 ) {
-    if let Some(user) = id(fields, "runAsUser", findings) {
+    if let Some(user) = id(fields, "runAsUser", defaults.own_users, findings) {
         security.run_as_user = Some(user);
     }
-    if let Some(group) = id(fields, "runAsGroup", findings) {
+    if let Some(group) = id(fields, "runAsGroup", defaults.own_users, findings) {
         security.run_as_group = Some(group);
     }
     if let Some(non_root) = fields.boolean("runAsNonRoot", findings) {

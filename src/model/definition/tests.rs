@@ -167,6 +167,33 @@ fn all_faults_are_listed_at_once_with_their_paths() {
 }
 
 #[test]
+fn ids_that_a_user_namespace_has_not_are_faults_with_it_and_fine_without() {
+    let security = json!({
+        "runAsUser": 65_536, "runAsGroup": 65_535, "fsGroup": 70_000,
+        "supplementalGroups": [1, 65_536],
+    });
+    let value = with(rik(), "/spec", "securityContext", security);
+    let own = json!({"runAsUser": 65_535, "runAsGroup": 100_000});
+    let value = with(value, "/spec/containers/0", "securityContext", own);
+    assert!(strict(&value).is_ok());
+    let value = with(value, "/spec", "hostUsers", json!(false));
+    let error = strict(&value).unwrap_err();
+    let expected = [
+        "spec.securityContext.runAsUser",
+        "spec.securityContext.fsGroup",
+        "spec.securityContext.supplementalGroups[1]",
+        "spec.containers[0].securityContext.runAsGroup",
+    ];
+    assert_eq!(paths(&error.faults), expected);
+    assert!(
+        error.to_string().contains("65535 with hostUsers false"),
+        "{error}"
+    );
+    // As it would run without is another workload: the scheduler hears no, too.
+    assert!(lenient(&value).is_err());
+}
+
+#[test]
 fn what_kubernetes_takes_for_not_said_is_not_said() {
     let said_nothing = json!({
         "kind": "Pod", "metadata": {"name": "a"},

@@ -13,6 +13,7 @@ use crate::model::{
     phase::Phase,
     spec::{ContainerSpec, Errand, Hook, ProbeKind, RestartPolicy, Role, WorkloadSpec},
     state::{Reason, StateReport},
+    users::IdRange,
 };
 
 /// What is wanted of an incarnation.
@@ -203,6 +204,10 @@ pub struct SandboxRecord {
     /// The network it joined, with what leaving it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<NetworkClaim>,
+    /// The ids that its incarnation holds until it is gone, also if its present definition has
+    /// the node's; see [`InstanceRecord::users`] for those of its containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<IdRange>,
     /// Its addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
@@ -301,6 +306,14 @@ impl InstanceRecord {
     pub fn address(&self) -> Option<IpAddr> {
         let sandbox = self.sandbox.as_ref().filter(|s| s.ready)?;
         sandbox.addresses.first().copied()
+    }
+
+    /// The ids of its containers; none where their users are the node's, or while no sandbox was
+    /// intended.
+    #[must_use]
+    pub fn users(&self) -> Option<IdRange> {
+        let own = self.spec.as_ref().is_some_and(|spec| !spec.host_users);
+        self.sandbox.as_ref()?.users.filter(|_| own)
     }
 
     /// The container of the current definition at `n`, if there is one.

@@ -7,10 +7,15 @@ use crate::model::line::{Event, Moment};
 pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment) {
     match event {
         Event::SandboxIntended {
-            generation, claim, ..
+            generation,
+            claim,
+            users,
+            ..
         } => {
             let former = record.sandbox.take();
             let number = former.as_ref().map_or(0, |s| s.number).saturating_add(1);
+            // Until nothing of the incarnation is left: what it made by them may still be there.
+            let held = former.as_ref().and_then(|s| s.users);
             // Failures count on only within a definition.
             let failed = former.filter(|s| s.generation == *generation && !s.ready);
             record.sandbox = Some(SandboxRecord {
@@ -18,6 +23,7 @@ pub(super) fn apply(record: &mut InstanceRecord, event: &Event, moment: &Moment)
                 generation: *generation,
                 number,
                 claim: claim.clone(),
+                users: users.or(held),
                 addresses: Vec::new(),
                 ready: false,
                 failures: failed.as_ref().map_or(0, |s| s.failures),

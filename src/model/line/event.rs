@@ -10,6 +10,7 @@ use crate::model::{
     ids::{ContainerId, Generation, InstanceId, NodeUid, Seq, Source, Uid},
     spec::{Hook, ProbeKind, WorkloadSpec},
     state::Reason,
+    users::IdRange,
 };
 
 /// What happened.
@@ -147,6 +148,9 @@ pub enum Event {
         /// The network it will join; none on the host's, or where there is none.
         #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
         claim: Option<NetworkClaim>,
+        /// The ids of its user namespace, by the first of them; none where its users are the node's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        users: Option<IdRange>,
     },
     /// The sandbox stands.
     SandboxReady {

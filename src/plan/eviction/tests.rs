@@ -45,6 +45,7 @@ fn running() -> InstanceRecord {
             uid: uid(1),
             generation: 1,
             claim: None,
+            users: None,
         },
         Event::SandboxReady {
             uid: uid(1),

@@ -13,11 +13,16 @@ use crate::{
         line::{Event, Intent, NetworkClaim},
         spec::{ContainerSpec, PullPolicy, WorkloadSpec},
         state::Reason,
+        users::{IdRange, IdSpan},
     },
     node::{CreateRequest, Failure, FailureKind, ImageWish, Node, Sandbox, SandboxRequest},
-    plan::{backoff, ports},
+    plan::{backoff, ports, users},
     reconciler::{Superseded, context::Context},
 };
+
+/// Why a sandbox gets no user namespace.
+const NO_IDS: &str = "65,536 ids of the node for a user namespace: all are taken, by other \
+                      instances and by /etc/subuid and /etc/subgid; free some there";
 
 /// What an intended attempt is made of.
 struct Wanted {
@@ -25,6 +30,7 @@ struct Wanted {
     workload: Arc<WorkloadSpec>,
     image: String,
     addresses: Vec<IpAddr>,
+    users: Option<IdRange>,
 }
 
 /// The image of an intended attempt, if the attempt is still what is wanted.
@@ -106,15 +112,28 @@ impl<N: Node, B: Book> Context<N, B> {
             Ok(claim) => claim,
             Err(failure) => return self.sandbox_failed(uid, generation, &failure),
         };
-        if let Some(held) = self.intend_sandbox(uid, generation, claim.clone())? {
-            let failure = Failure::plain(FailureKind::Transient, held);
-            return self.sandbox_failed(uid, generation, &failure);
-        }
+        // Only who needs ids asks who has them.
+        let taken = match workload.host_users {
+            true => None,
+            false => match self.node.taken_ids(uid).await {
+                Ok(taken) => Some(taken),
+                Err(failure) => return self.sandbox_failed(uid, generation, &failure),
+            },
+        };
+        let intended = self.intend_sandbox(uid, generation, claim.clone(), taken.as_deref())?;
+        let users = match intended {
+            Ok(users) => users,
+            Err(lacking) => {
+                let failure = Failure::plain(FailureKind::Transient, lacking);
+                return self.sandbox_failed(uid, generation, &failure);
+            }
+        };
         let request = SandboxRequest {
             uid,
             instance: instance.as_str(),
             workload: &workload,
             claim: claim.as_ref(),
+            users,
         };
         match self.node.ensure_sandbox(request).await {
             Ok(Sandbox { addresses }) => {
@@ -125,16 +144,19 @@ impl<N: Node, B: Book> Context<N, B> {
         }
     }
 
-    /// Writes the intent down, unless somebody else's sandbox has one of its host ports: that is
-    /// said. Admission lets no such two through, but they may come at once.
+    /// Writes the intent down, with ids that nobody else has where it needs its own (then `taken`
+    /// is given). Not if somebody else's sandbox has one of its host ports, or if there are no
+    /// such ids left: that is said. Admission lets no two with one port through, but they may
+    /// come at once.
     fn intend_sandbox(
         &self,
         uid: &Uid,
         generation: Generation,
         claim: Option<NetworkClaim>,
-    ) -> Result<Option<String>, ActionError> {
-        // One at a time: between the look and the line nobody else takes the port.
-        let _one = self.ports_turn();
+        taken: Option<&[IdSpan]>,
+    ) -> Result<Result<Option<IdRange>, String>, ActionError> {
+        // One at a time: between the look and the line nobody else takes the port, or the ids.
+        let _one = self.claims_turn();
         let vacated = self.vacated();
         let held = self.book.read(|fold| {
             let mut holders = ports::holders(fold, uid);
@@ -145,14 +167,23 @@ impl<N: Node, B: Book> Context<N, B> {
                 port.host, port.protocol
             ))
         });
-        if held.is_none() {
-            self.book.record(Event::SandboxIntended {
-                uid: uid.clone(),
-                generation,
-                claim,
-            })?;
+        if let Some(held) = held {
+            return Ok(Err(held));
         }
-        Ok(held)
+        let users = match taken {
+            None => None,
+            Some(taken) => match self.book.read(|fold| users::choose(fold, uid, taken)) {
+                None => return Ok(Err(NO_IDS.to_owned())),
+                chosen => chosen,
+            },
+        };
+        self.book.record(Event::SandboxIntended {
+            uid: uid.clone(),
+            generation,
+            claim,
+            users,
+        })?;
+        Ok(Ok(users))
     }
 
     fn sandbox_failed(
@@ -172,6 +203,7 @@ impl<N: Node, B: Book> Context<N, B> {
                 uid: uid.clone(),
                 generation,
                 claim: None,
+                users: None,
             })?;
         }
         let failures = intended.unwrap_or(0);
@@ -216,6 +248,7 @@ impl<N: Node, B: Book> Context<N, B> {
             instance: wanted.instance.as_str(),
             workload: &wanted.workload,
             addresses: &wanted.addresses,
+            users: wanted.users,
         };
         let container = intent.container.clone();
         match self.node.create(request).await {
@@ -257,6 +290,7 @@ impl<N: Node, B: Book> Context<N, B> {
                 workload: record.spec.clone()?,
                 image,
                 addresses: addresses.unwrap_or_default(),
+                users: record.users(),
             })
         })
     }

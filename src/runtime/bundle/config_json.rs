@@ -70,8 +70,13 @@ pub struct Ingredients<'a> {
     pub seccomp: Option<&'a LinuxSeccomp>,
     /// The daemon's own hard limit of open files; none if it has none.
     pub open_files: Option<u64>,
+    /// Where its rootfs is mounted: relative to the bundle, which is the runtime's working
+    /// directory, or absolute.
+    pub root: &'a Path,
     /// Files of the bundle seen inside: source, target.
     pub files: &'a [(PathBuf, String)],
+    /// Options that these mounts have to keep.
+    pub locked: &'a [&'static str],
     /// What it may do.
     pub confinement: &'a Confinement,
     /// The node's devices, if it has them.
@@ -218,8 +223,8 @@ fn linux(from: &Ingredients<'_>) -> Result<Linux, ConfigError> {
     let mut linux = Linux::default();
     linux
         .set_net_devices(None)
-        .set_uid_mappings(None)
-        .set_gid_mappings(None)
+        .set_uid_mappings(defaults::id_mappings(from.joined))
+        .set_gid_mappings(defaults::id_mappings(from.joined))
         .set_sysctl(sysctls(from)?)
         .set_resources(Some(resources(from)))
         .set_cgroups_path(Some(from.cgroups_path.into()))
@@ -249,7 +254,7 @@ fn all_mounts(from: &Ingredients<'_>) -> Result<Vec<Mount>, ConfigError> {
         defaults::make_writable(&mut own);
     }
     let files = from.files.iter();
-    own.extend(files.map(|(source, target)| defaults::bind_file(source, target)));
+    own.extend(files.map(|(source, target)| defaults::bind_file(source, target, from.locked)));
     Ok(mounts::in_order(own, from.volumes.clone()))
 }
 
@@ -259,8 +264,7 @@ fn all_mounts(from: &Ingredients<'_>) -> Result<Vec<Mount>, ConfigError> {
 /// A definition and image of which no process can be made.
 pub fn spec(from: &Ingredients<'_>) -> Result<Spec, ConfigError> {
     let mut root = Root::default();
-    // Relative to the bundle, which is the runtime's working directory.
-    root.set_path("rootfs".into())
+    root.set_path(from.root.into())
         .set_readonly(Some(from.container.security.read_only_root));
     let annotations: HashMap<String, String> = [
         (NODE, from.node.to_string()),

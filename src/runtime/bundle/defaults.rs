@@ -8,10 +8,12 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    Capabilities, Capability, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace,
-    LinuxNamespaceType, LinuxPids, LinuxResources, Mount, PosixRlimit, PosixRlimitBuilder,
-    PosixRlimitType,
+    Capabilities, Capability, LinuxCapabilities, LinuxDeviceCgroup, LinuxIdMapping,
+    LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Mount,
+    PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
 };
+
+use crate::model::users::{COUNT, IdRange};
 
 /// The most processes and threads a container may have.
 pub const PIDS_LIMIT: i64 = 2048;
@@ -123,9 +125,11 @@ pub struct Joined {
     pub uts: Option<PathBuf>,
     /// What lies at `/dev/shm`: a tmpfs of the sandbox.
     pub shm: Option<PathBuf>,
+    /// Ids of its own, and the user namespace that has them and owns the others.
+    pub users: Option<(PathBuf, IdRange)>,
 }
 
-/// The sandbox's network, IPC and UTS namespaces, and own ones of every other kind but user and
+/// The sandbox's network, IPC, UTS and user namespaces, and own ones of every other kind but
 /// time.
 #[must_use]
 pub fn namespaces(joined: &Joined) -> Vec<LinuxNamespace> {
@@ -139,7 +143,9 @@ pub fn namespaces(joined: &Joined) -> Vec<LinuxNamespace> {
         LinuxNamespaceType::Mount,
         LinuxNamespaceType::Cgroup,
     ];
+    let users = joined.users.as_ref().map(|(path, _)| path.clone());
     let shared = [
+        (LinuxNamespaceType::User, &users),
         (LinuxNamespaceType::Ipc, &joined.ipc),
         (LinuxNamespaceType::Uts, &joined.uts),
         (LinuxNamespaceType::Network, &joined.net),
@@ -150,6 +156,19 @@ pub fn namespaces(joined: &Joined) -> Vec<LinuxNamespace> {
         .map(|(typ, path)| namespace(typ, path.clone()));
     let own = own.into_iter().map(|typ| namespace(typ, None));
     own.chain(shared).collect()
+}
+
+/// Which ids inside are which on the node; none where they are the same.
+#[must_use]
+pub fn id_mappings(joined: &Joined) -> Option<Vec<LinuxIdMapping>> {
+    let (_, ids) = joined.users.as_ref()?;
+    // Every field has a default, so the builder can't refuse.
+    let mapping = LinuxIdMappingBuilder::default()
+        .container_id(0_u32)
+        .host_id(ids.first())
+        .size(COUNT)
+        .build();
+    Some(mapping.into_iter().collect())
 }
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -224,10 +243,12 @@ fn shared_memory(shm: &Path) -> Mount {
     mount
 }
 
-/// A file of the host, seen at `target`.
+/// A file of the host, seen at `target`; `more` options beside the usual ones.
 #[must_use]
-pub fn bind_file(source: &Path, target: &str) -> Mount {
-    bind(source, target, &["bind", "rprivate", "nosuid", "nodev"])
+pub fn bind_file(source: &Path, target: &str, more: &[&str]) -> Mount {
+    let usual = ["bind", "rprivate", "nosuid", "nodev"];
+    let options: Vec<_> = usual.iter().chain(more).copied().collect();
+    bind(source, target, &options)
 }
 
 /// Something of the host, seen at `target`.

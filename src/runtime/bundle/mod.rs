@@ -15,26 +15,31 @@ pub mod mounts;
 pub mod overlay;
 pub mod profiles;
 pub mod seccomp;
+pub mod stdio;
 pub mod user;
 
 mod environment;
 
 use std::{
+    borrow::Cow,
     fs,
     io::{self, Write},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
-use oci_spec::image::ImageConfiguration;
+use oci_spec::{
+    image::ImageConfiguration,
+    runtime::{LinuxDevice, LinuxSeccomp},
+};
 
 use self::{
     config_json::{ConfigError, Ingredients},
     confinement::{Confinement, UnknownCapability},
     defaults::Joined,
     etc::Names,
-    overlay::OverlayError,
+    overlay::{Mapped, OverlayError},
     profiles::{ProfileError, Profiles},
     user::{ResolvedUser, UserError},
 };
@@ -43,6 +48,7 @@ use crate::{
         ids::NodeUid,
         line::Intent,
         spec::{ContainerSpec, WorkloadSpec},
+        users::{COUNT, IdRange},
     },
     network::netns,
     runtime::{
@@ -76,6 +82,8 @@ pub struct BundleRequest<'a> {
     pub facts: &'a NodeFacts,
     /// The sandbox's addresses.
     pub addresses: &'a [IpAddr],
+    /// The ids of the sandbox's user namespace, where the definition wants one.
+    pub users: Option<IdRange>,
     /// The kernel counts swap.
     pub swap: bool,
 }
@@ -103,9 +111,31 @@ pub enum BundleError {
          take an image with another user"
     )]
     Root(String),
-    /// Something that this riklet can't do.
-    #[error("{0} is not supported")]
-    Unsupported(&'static str),
+    /// It is to have ids of its own, and its sandbox has none.
+    #[error("its sandbox has no ids of its own, and `hostUsers: false` wants them")]
+    NoIds,
+    /// It has an id that there isn't in its user namespace.
+    #[error(
+        "container {container:?} runs as user or group {id} by its image, and with `hostUsers: \
+         false` there are only those up to 65535; set `runAsUser` and `runAsGroup`, or leave \
+         `hostUsers` out"
+    )]
+    Id {
+        /// The container.
+        container: String,
+        /// The id.
+        id: u32,
+    },
+    /// Its root, who is nobody on the node, can't get to its root file system.
+    #[error(
+        "{path:?} lets only some pass, and with `hostUsers: false` the root of a container has to \
+         get through it to its root file system in the run directory; `chmod o+x` it, or choose \
+         another run directory"
+    )]
+    Closed {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It asks for a capability that there isn't.
     #[error("container {0:?} asks for the capability {1:?}; there is no such capability")]
     Capability(String, String),
@@ -167,7 +197,16 @@ fn whom(
             user.groups.push(group);
         }
     }
-    Ok(user)
+    let mut ids = [user.uid, user.gid]
+        .into_iter()
+        .chain(user.groups.iter().copied());
+    match ids.find(|id| request.users.is_some() && *id >= COUNT) {
+        Some(id) => Err(BundleError::Id {
+            container: container.name.clone(),
+            id,
+        }),
+        None => Ok(user),
+    }
 }
 
 fn confine(container: &ContainerSpec) -> Result<Confinement, BundleError> {
@@ -177,12 +216,34 @@ fn confine(container: &ContainerSpec) -> Result<Confinement, BundleError> {
     })
 }
 
+/// The system calls that are let through, and the node's devices: all of either where the
+/// container is privileged.
+fn reach<'a>(
+    request: &BundleRequest<'a>,
+    container: &ContainerSpec,
+    confinement: &Confinement,
+) -> Result<(Option<Cow<'a, LinuxSeccomp>>, Vec<LinuxDevice>), BundleError> {
+    Ok(match confinement.privileged {
+        true => {
+            let dev = Path::new("/dev");
+            (None, devices::all(dev).map_err(at(dev))?)
+        }
+        false => {
+            let wish = &container.security.seccomp;
+            let profile = request.profiles.of(wish, &confinement.capabilities)?;
+            (profile, Vec::new())
+        }
+    })
+}
+
 /// What of the sandbox the container joins.
-fn joined(layout: &Layout, intent: &Intent, workload: &WorkloadSpec) -> Joined {
-    let uid = &intent.container.uid;
-    let own_ipc = !workload.host_ipc;
+fn joined(layout: &Layout, request: &BundleRequest<'_>) -> Joined {
+    let uid = &request.intent.container.uid;
+    let own_ipc = !request.workload.host_ipc;
+    let users = request.users.map(|ids| (layout.user_namespace(uid), ids));
     Joined {
-        net: intent.netns.as_ref().map(|name| netns::path(name)),
+        users,
+        net: request.intent.netns.as_ref().map(|name| netns::path(name)),
         ipc: own_ipc.then(|| layout.ipc_namespace(uid)),
         uts: Some(layout.uts_namespace(uid)),
         shm: own_ipc.then(|| layout.shm(uid)),
@@ -204,7 +265,59 @@ fn files(
     let files = etc::write(bundle, &names)?.into_iter();
     let mut files: Vec<_> = files.map(|(p, target)| (p, target.to_owned())).collect();
     files.push(last_words::make(bundle, container).map_err(at(bundle))?);
+    // The root inside may change them, as it may elsewhere.
+    if let Some(first) = request.users.map(IdRange::first) {
+        for (path, _) in &files {
+            chown(path, Some(first), Some(first)).map_err(at(path))?;
+        }
+    }
     Ok(files)
+}
+
+/// Where the roots are, by its real path, which is what the runtime wants; not if it can't be got
+/// to. riklet's own directories on the way let everybody pass.
+fn reachable_roots(layout: &Layout) -> Result<PathBuf, BundleError> {
+    let roots = layout.roots();
+    let real = fs::canonicalize(&roots).map_err(at(&roots))?;
+    match closed_above(&real).map_err(at(&real))? {
+        Some(path) => Err(BundleError::Closed { path }),
+        None => Ok(real),
+    }
+}
+
+/// The first directory on the way to `real` (a path without links) that not everybody can pass;
+/// itself counts.
+///
+/// # Errors
+/// One can't be looked at.
+pub fn closed_above(real: &Path) -> io::Result<Option<PathBuf>> {
+    for path in real.ancestors() {
+        if path.metadata()?.permissions().mode() & 0o001 == 0 {
+            return Ok(Some(path.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Mounts the container's root file system; where, as config.json names it.
+fn mount_root(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, BundleError> {
+    let id = &request.intent.container;
+    let bundle = layout.bundle(id);
+    // Root's bundle needs the snapshot before anything that would say less of its absence.
+    let Some(ids) = request.users else {
+        overlay::mount_layer(request.snapshot, &bundle)?;
+        return Ok("rootfs".into());
+    };
+    let mapped = Mapped {
+        ids,
+        users: &layout.user_namespace(&id.uid),
+        root: &reachable_roots(layout)?.join(id.to_string()),
+    };
+    Ok(overlay::mount_mapped_layer(
+        request.snapshot,
+        &bundle,
+        mapped,
+    )?)
 }
 
 /// Makes the bundle of an attempt and mounts its rootfs; on an error what was made is left for
@@ -220,25 +333,14 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         .get(usize::from(id.n))
         .ok_or(BundleError::NoContainer(id.n))?;
     let bundle = layout.bundle(id);
-    make_private_directory(&bundle).map_err(at(&bundle))?;
-    // Root's bundle needs the snapshot before anything that would say less of its absence.
-    overlay::mount_layer(request.snapshot, &bundle)?;
-    if !workload.host_users {
-        return Err(BundleError::Unsupported("`hostUsers: false`"));
+    if !workload.host_users && request.users.is_none() {
+        return Err(BundleError::NoIds);
     }
+    make_private_directory(&bundle).map_err(at(&bundle))?;
+    let root = mount_root(layout, request)?;
     let user = whom(request, container)?;
     let confinement = confine(container)?;
-    let (seccomp, devices) = match confinement.privileged {
-        true => {
-            let dev = Path::new("/dev");
-            (None, devices::all(dev).map_err(at(dev))?)
-        }
-        false => {
-            let wish = &container.security.seccomp;
-            let profile = request.profiles.of(wish, &confinement.capabilities)?;
-            (profile, Vec::new())
-        }
-    };
+    let (seccomp, devices) = reach(request, container, &confinement)?;
     let hostname = etc::hostname(&id.uid, request.instance, workload);
     let files = files(&bundle, request, container, &hostname)?;
     let facts = Facts {
@@ -248,7 +350,9 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         workload,
         addresses: request.addresses,
     };
-    let joined = joined(layout, intent, workload);
+    let joined = joined(layout, request);
+    let users = joined.users.as_ref().map(|(path, _)| path.as_path());
+    let locked = mounts::locked(&bundle, users).map_err(at(&bundle))?;
     let spec = config_json::spec(&Ingredients {
         id,
         node: request.node,
@@ -263,10 +367,12 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
         cgroups_path: request.cgroups_path,
         seccomp: seccomp.as_deref(),
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+        root: &root,
         files: &files,
+        locked: &locked,
         confinement: &confinement,
         devices,
-        volumes: mounts::make(layout, &bundle, &facts, container)?,
+        volumes: mounts::make(layout, &bundle, &facts, (container, users))?,
         swap: request.swap,
     })?;
     let path = bundle.join("config.json");
@@ -283,7 +389,10 @@ pub fn make(layout: &Layout, request: &BundleRequest<'_>) -> Result<PathBuf, Bun
 pub fn remove(layout: &Layout, id: &crate::model::ids::ContainerId) -> Result<(), BundleError> {
     let bundle = layout.bundle(id);
     debug_assert!(bundle.ends_with(attempt_name(id)));
+    let root = layout.root(id);
+    overlay::unmount_root(&root)?;
     overlay::unmount_layer(&bundle)?;
     mounts::unmount(&bundle).map_err(at(&bundle))?;
+    tree::remove(&root).map_err(at(&root))?;
     tree::remove(&bundle).map_err(at(&bundle))
 }

@@ -3,8 +3,10 @@
 //! Why: the runtime looks a bind's source up by its path, later and in another process, and a
 //! container may have changed by then what lies there. So what can lead elsewhere (a subPath, a
 //! hostPath) is opened once, checked, and mounted by its descriptor to `<bundle>/mounts/<j>`,
-//! whose parents are riklet's alone; that is what config.json names. Owns: these mounts. Must
-//! never happen here: a source below a directory that a container can write.
+//! whose parents are riklet's alone; that is what config.json names. What containers with ids of
+//! their own see goes there too, with its owners by those ids: what lies in a volume is whose it
+//! is inside, whatever ids that is on the node. Owns: these mounts. Must never happen here: a
+//! source below a directory that a container can write.
 
 use std::{
     fs, io,
@@ -15,6 +17,7 @@ use std::{
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
+    sys::statvfs::{FsFlags, statvfs},
 };
 use oci_spec::runtime::Mount;
 
@@ -23,6 +26,7 @@ use crate::{
     model::spec::{ContainerSpec, HostPathKind, Volume, VolumeMount, VolumeSource},
     runtime::{
         facts::Facts,
+        idmap,
         layout::Layout,
         tree,
         volumes::{
@@ -52,8 +56,28 @@ pub fn unmount(bundle: &Path) -> io::Result<()> {
     }
 }
 
+/// The options that what lies on `path` has and a container with ids of its own can't be without:
+/// its user namespace may not take them from a mount of the node's (mount_namespaces(7)).
+///
+/// # Errors
+/// What statvfs(2) says.
+pub fn locked(path: &Path, users: Option<&Path>) -> io::Result<Vec<&'static str>> {
+    if users.is_none() {
+        return Ok(Vec::new());
+    }
+    let flags = statvfs(path)?.flags();
+    let all = [
+        (FsFlags::ST_RDONLY, "ro"),
+        (FsFlags::ST_NOSUID, "nosuid"),
+        (FsFlags::ST_NODEV, "nodev"),
+        (FsFlags::ST_NOEXEC, "noexec"),
+    ];
+    let has = all.into_iter().filter(|(flag, _)| flags.contains(*flag));
+    Ok(has.map(|(_, option)| option).collect())
+}
+
 /// Mounts what needs it, and tells the runtime's mounts for a container's volumes, in the
-/// definition's order.
+/// definition's order. `users`: the user namespace whose ids it sees, if it has one.
 ///
 /// # Errors
 /// See [`VolumeError`]; what was mounted until then is for [`unmount`].
@@ -61,7 +85,7 @@ pub fn make(
     layout: &Layout,
     bundle: &Path,
     facts: &Facts<'_>,
-    container: &ContainerSpec,
+    (container, users): (&ContainerSpec, Option<&Path>),
 ) -> Result<Vec<Mount>, VolumeError> {
     let mut all = Vec::with_capacity(container.mounts.len());
     for (j, wish) in container.mounts.iter().enumerate() {
@@ -73,7 +97,7 @@ pub fn make(
         let at = directory(bundle).join(j.to_string());
         let place = volumes::place(layout, facts.uid, i);
         let guarded = &facts.node.guarded;
-        let source = source(layout, volume, wish, (&place, &at), guarded)?;
+        let source = source(layout, volume, wish, (&place, &at), (guarded, users))?;
         // Files that the definition gives are nobody's to change (Kubernetes' rule).
         let inline = matches!(volume.source, VolumeSource::Inline { .. });
         let mut options = vec![
@@ -87,6 +111,12 @@ pub fn make(
         if !container.security.privileged {
             options.extend(["nosuid", "nodev"]);
         }
+        let kept = locked(&source.path, users).map_err(|source| VolumeError::Io {
+            what: "look at",
+            volume: volume.name.clone(),
+            source,
+        })?;
+        options.extend(kept);
         all.push(defaults::bind(&source.path, &wish.path, &options));
     }
     Ok(all)
@@ -105,7 +135,7 @@ fn source(
     volume: &Volume,
     wish: &VolumeMount,
     (place, at): (&Path, &Path),
-    guarded: &[PathBuf],
+    (guarded, users): (&[PathBuf], Option<&Path>),
 ) -> Result<Source, VolumeError> {
     let failed = |source| VolumeError::Io {
         what: "mount",
@@ -115,7 +145,7 @@ fn source(
     let root = match &volume.source {
         VolumeSource::HostPath { path, kind } => host_path::open(Path::new(path), *kind, guarded),
         // Its parents are riklet's alone.
-        _ if wish.sub_path.is_empty() => {
+        _ if wish.sub_path.is_empty() && users.is_none() => {
             return Ok(Source {
                 path: place.to_owned(),
                 whole: false,
@@ -138,20 +168,28 @@ fn source(
             return Err(VolumeError::Own(volume.name.clone()));
         }
     }
-    if wish.sub_path.is_empty() {
+    let below = match wish.sub_path.is_empty() {
+        true => tree::mounts_below(&real).map_err(failed)?,
+        false => Vec::new(),
+    };
+    let whole = below.iter().any(|point| *point != real);
+    let path = at.to_owned();
+    match users {
+        // A copy of what other mounts lie below keeps those busy, but only a copy has the ids.
+        Some(users) => {
+            make_place(&found, at).map_err(failed)?;
+            let mapped = idmap::mount(&found, at, users, whole);
+            mapped.map_err(|source| VolumeError::Mapped {
+                volume: volume.name.clone(),
+                source,
+            })?;
+        }
         // Who may change what other mounts lie below has the node anyway, and here a copy of
         // those would keep them busy.
-        let below = tree::mounts_below(&real).map_err(failed)?;
-        if below.iter().any(|point| *point != real) {
-            let whole = true;
-            return Ok(Source { path: real, whole });
-        }
+        None if whole => return Ok(Source { path: real, whole }),
+        None => bind_held(&found, at).map_err(failed)?,
     }
-    bind_held(&found, at).map_err(failed)?;
-    Ok(Source {
-        path: at.to_owned(),
-        whole: false,
-    })
+    Ok(Source { path, whole })
 }
 
 fn sub_path(volume: &Volume, wish: &VolumeMount, root: &OwnedFd) -> Result<OwnedFd, VolumeError> {
@@ -177,16 +215,21 @@ fn sub_path(volume: &Volume, wish: &VolumeMount, root: &OwnedFd) -> Result<Owned
     })
 }
 
-/// Mounts what a descriptor holds at `at`, which is made. Nothing that is mounted later at either
-/// place shows at the other.
-fn bind_held(fd: &OwnedFd, at: &Path) -> io::Result<()> {
+/// Makes what something held can be mounted on.
+fn make_place(fd: &OwnedFd, at: &Path) -> io::Result<()> {
     if let Some(above) = at.parent() {
         make_private_directory(above)?;
     }
     match metadata(fd)?.is_dir() {
-        true => fs::create_dir(at)?,
-        false => fs::File::create_new(at).map(drop)?,
+        true => fs::create_dir(at),
+        false => fs::File::create_new(at).map(drop),
     }
+}
+
+/// Mounts what a descriptor holds at `at`, which is made. Nothing that is mounted later at either
+/// place shows at the other.
+fn bind_held(fd: &OwnedFd, at: &Path) -> io::Result<()> {
+    make_place(fd, at)?;
     let none = None::<&str>;
     mount(Some(&by_descriptor(fd)), at, none, MsFlags::MS_BIND, none)
         .and_then(|()| mount(none, at, none, MsFlags::MS_PRIVATE, none))

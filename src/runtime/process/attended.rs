@@ -51,6 +51,7 @@ impl Spawner {
             // A duplicate takes the lowest free number: see `detach`.
             third: Some(words.end().map_err(failed)?.into()),
             oom_score_adj: call.oom_score_adj,
+            unshare: call.unshare,
         };
         sys::enter_before_exec(&mut command, entry);
         let (pid, exit) = self.spawn(&mut command).map_err(failed)?;

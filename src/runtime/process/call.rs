@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sched::CloneFlags;
+
 use super::capture::last_line;
 use crate::runtime::cgroup::CgroupError;
 
@@ -40,6 +42,8 @@ pub struct Call {
     pub keep: usize,
     /// Its `oom_score_adj`, if not ours.
     pub oom_score_adj: Option<i32>,
+    /// The namespaces that it leaves for new ones before it begins; none: it is in ours.
+    pub unshare: Option<CloneFlags>,
 }
 
 impl Call {
@@ -55,6 +59,7 @@ impl Call {
             verb: None,
             keep: KEEP,
             oom_score_adj: None,
+            unshare: None,
         }
     }
 
@@ -111,6 +116,13 @@ impl Call {
     #[must_use]
     pub fn oom_score_adj(mut self, adj: i32) -> Self {
         self.oom_score_adj = Some(adj);
+        self
+    }
+
+    /// In new namespaces of these kinds.
+    #[must_use]
+    pub fn unshare(mut self, namespaces: CloneFlags) -> Self {
+        self.unshare = Some(namespaces);
         self
     }
 

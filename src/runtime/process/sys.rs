@@ -17,6 +17,7 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
     libc,
+    sched::{CloneFlags, unshare},
     sys::{
         signal::{SigSet, SigmaskHow, sigprocmask},
         stat::{Mode, umask},
@@ -33,6 +34,8 @@ pub(in crate::runtime) struct Entry {
     pub(in crate::runtime) third: Option<OwnedFd>,
     /// What it writes to its `oom_score_adj`.
     pub(in crate::runtime) oom_score_adj: Option<i32>,
+    /// The namespaces that it leaves for new ones.
+    pub(in crate::runtime) unshare: Option<CloneFlags>,
 }
 
 /// Has `command`'s child do `entry` before it execs.
@@ -56,6 +59,11 @@ pub(in crate::runtime) fn enter_before_exec(command: &mut Command, entry: Entry)
             // Ours may be 077 (systemd's UMask=): umoci would make directories that a layer only
             // implies unreachable for users in the container, and runc hands it on.
             umask(Mode::from_bits_truncate(0o022));
+            // After what takes rights on the node, which a new user namespace ends. All in one
+            // call: the kernel makes the user namespace first, and it owns the others.
+            if let Some(namespaces) = entry.unshare {
+                unshare(namespaces)?;
+            }
             seal_descriptors();
             // Last, for 3 may be the number of any descriptor above.
             if let Some(file) = &entry.third {

@@ -9,6 +9,7 @@ use crate::{
         line::{Intent, ProcessId},
         observed::Status,
         spec::WorkloadSpec,
+        users::IdRange,
     },
     node::{CreateRequest, CreatedContainer, Failure, FailureKind},
     runtime::{
@@ -26,6 +27,7 @@ struct Owned {
     instance: String,
     workload: WorkloadSpec,
     addresses: Vec<IpAddr>,
+    users: Option<IdRange>,
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -94,6 +96,7 @@ impl<I: ImageSource> RealNode<I> {
             instance: request.instance.to_owned(),
             workload: request.workload.clone(),
             addresses: request.addresses.to_vec(),
+            users: request.users,
         };
         let tried = format!("make the bundle of {}", request.intent.container);
         self.off_thread(&tried, move |node| {
@@ -112,6 +115,7 @@ impl<I: ImageSource> RealNode<I> {
                 profiles: &inner.profiles,
                 facts: &inner.facts,
                 addresses: &owned.addresses,
+                users: owned.users,
                 swap: node.cgroups().counts_swap(),
             };
             node.cgroups()
@@ -180,6 +184,9 @@ impl<I: ImageSource> RealNode<I> {
             return Err(Failure::plain(FailureKind::Transient, tried));
         }
         self.0.watch.follow_container(id, process);
+        // Here and not with the create: a crash comes between the two.
+        bundle::stdio::hand_over(&self.layout().bundle(id), process.pid)
+            .map_err(|e| failure::of_io(tried(), e))?;
         match self.0.runc.start(id).await {
             Ok(()) => Ok(process),
             // Whatever the call said: what counts is whether it was started, by whomever.

@@ -12,6 +12,7 @@ use crate::{
         conmon::MonitorError,
         process::CallError,
         runc::RuncError,
+        users::UsersError,
         volumes::VolumeError,
     },
 };
@@ -86,15 +87,21 @@ pub(super) fn of_bundle(id: &ContainerId, error: BundleError) -> Failure {
         | BundleError::User(UserError::NoUser(_) | UserError::NoGroup(_))
         | BundleError::Overlay(OverlayError::Path { .. })
         | BundleError::Root(_)
-        | BundleError::Unsupported(_)
+        | BundleError::Id { .. }
+        | BundleError::Overlay(OverlayError::Kernel(_))
         | BundleError::Capability(..)
         | BundleError::Profile(ProfileError::Parse { .. }) => FailureKind::Permanent,
+        BundleError::Overlay(OverlayError::Mapped { source, .. }) if source.permanent() => {
+            FailureKind::Permanent
+        }
         BundleError::Volume(error) if error.permanent() => FailureKind::Permanent,
         BundleError::Overlay(OverlayError::SnapshotMissing { .. }) => FailureKind::SnapshotMissing,
         BundleError::User(UserError::Read { .. })
         | BundleError::Overlay(_)
         | BundleError::Profile(ProfileError::Read { .. })
         | BundleError::Volume(_)
+        | BundleError::NoIds
+        | BundleError::Closed { .. }
         | BundleError::Write { .. } => FailureKind::Transient,
     };
     failure(kind, format!("make the bundle of {id}"), error)
@@ -113,6 +120,18 @@ pub(super) fn of_network(tried: String, error: NetworkError) -> Failure {
         | NetworkError::Own { .. }
         | NetworkError::Bridge { .. }
         | NetworkError::Address { .. } => FailureKind::Transient,
+    };
+    failure(kind, tried, error)
+}
+
+pub(super) fn of_users(tried: String, error: UsersError) -> Failure {
+    let kind = match &error {
+        UsersError::Child(source) => call_kind(source),
+        UsersError::End(source) => cgroup_kind(source),
+        // The operator may raise it at any time.
+        UsersError::Limit | UsersError::Step { .. } | UsersError::Network(_) => {
+            FailureKind::Transient
+        }
     };
     failure(kind, tried, error)
 }

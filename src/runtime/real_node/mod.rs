@@ -53,6 +53,7 @@ use crate::{
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedInstance, ObservedNode},
         spec::{Errand, WorkloadSpec},
+        users::IdSpan,
     },
     network::plug::{Network, NetworkConfig},
     node::{
@@ -199,6 +200,7 @@ impl<I: ImageSource> RealNode<I> {
         ] {
             super::bundle::make_private_directory(&dir)?;
         }
+        super::users::make_passable_directory(&layout.roots())?;
         let runc = Runc::new(
             absolute(&config.programs.runc),
             layout.runc_root(),
@@ -326,6 +328,12 @@ impl<I: ImageSource> Node for RealNode<I> {
             claimed.map_err(|e| failure::of_network(tried.to_owned(), e))
         };
         self.off_thread(tried, claim).await
+    }
+
+    async fn taken_ids(&self, uid: &Uid) -> Result<Vec<IdSpan>, Failure> {
+        let uid = uid.clone();
+        let look = move |node: &Self| node.look_for_ids(&uid);
+        self.off_thread("see which ids are taken", look).await
     }
 
     async fn ensure_sandbox(&self, request: SandboxRequest<'_>) -> Result<Sandbox, Failure> {

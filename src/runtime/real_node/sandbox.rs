@@ -8,6 +8,7 @@
 //! Each work runs to its end although its caller has given up (a task of its own), and two works
 //! on one incarnation wait for each other: nothing appears after a removal.
 
+mod namespaces;
 mod record;
 
 use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
@@ -16,15 +17,10 @@ pub(super) use self::record::SandboxRecord;
 use super::{ImageSource, RealNode, failure};
 use crate::{
     error_chain::one_line,
-    model::{ids::Uid, line::NetworkClaim, spec::WorkloadSpec},
+    model::{ids::Uid, line::NetworkClaim, spec::WorkloadSpec, users::IdRange},
     network::{cni, netns, pins},
     node::{Failure, FailureKind, Sandbox, SandboxRequest},
-    runtime::{
-        bundle::{etc, make_private_directory},
-        facts::Facts,
-        layout::netns_name,
-        tree, volumes,
-    },
+    runtime::{bundle::etc, facts::Facts, layout::netns_name, tree, volumes},
 };
 
 /// What of a request outlives its borrow.
@@ -33,6 +29,7 @@ struct Wanted {
     instance: String,
     workload: WorkloadSpec,
     claim: Option<NetworkClaim>,
+    users: Option<IdRange>,
 }
 
 impl<I: ImageSource> RealNode<I> {
@@ -54,6 +51,7 @@ impl<I: ImageSource> RealNode<I> {
             && (record.host_network || netns::exists(&netns_name(uid)))
             && (record.host_ipc || pins::exists(&layout.ipc_namespace(uid)))
             && pins::exists(&layout.uts_namespace(uid))
+            && (record.users.is_none() || pins::exists(&layout.user_namespace(uid)))
     }
 
     /// Makes the sandbox, or finds it made.
@@ -66,6 +64,7 @@ impl<I: ImageSource> RealNode<I> {
             instance: request.instance.to_owned(),
             workload: request.workload.clone(),
             claim: request.claim.cloned(),
+            users: request.users,
         };
         let this = self.clone();
         let tried = format!("make the sandbox of {}", request.uid);
@@ -89,14 +88,13 @@ impl<I: ImageSource> RealNode<I> {
             boot: self.0.boot.clone(),
             host_network: wanted.workload.host_network,
             host_ipc: wanted.workload.host_ipc,
+            users: wanted.users,
             claim: wanted.claim.clone(),
             ..SandboxRecord::default()
         };
         let tried = format!("make the sandbox of {uid}");
-        let (of, first) = (uid.clone(), record.clone());
         let hostname = etc::hostname(uid, &wanted.instance, &wanted.workload);
-        let begin = move |node: &Self| node.make_namespaces(&of, &first, &hostname);
-        self.off_thread(&tried, begin).await?;
+        self.make_namespaces(uid, &record, hostname).await?;
         if let Some(claim) = &wanted.claim {
             let netns = netns::path(&netns_name(uid));
             match self.0.network.join(uid, claim, &netns).await {
@@ -158,6 +156,7 @@ impl<I: ImageSource> RealNode<I> {
             found.claim == wanted.claim
                 && found.host_network == wanted.workload.host_network
                 && found.host_ipc == wanted.workload.host_ipc
+                && found.users == wanted.users
         };
         let Some(found) = found.filter(same) else {
             return Ok(None);
@@ -172,35 +171,6 @@ impl<I: ImageSource> RealNode<I> {
             }
         }
         Ok(Some(found))
-    }
-
-    /// Directory, record, namespaces, shared memory; blocks.
-    fn make_namespaces(
-        &self,
-        uid: &Uid,
-        record: &SandboxRecord,
-        hostname: &str,
-    ) -> Result<(), Failure> {
-        let layout = self.layout();
-        let tried = || format!("make the sandbox of {uid}");
-        let made = || -> io::Result<()> {
-            make_private_directory(&layout.pod(uid))?;
-            record.write(layout, uid)?;
-            make_private_directory(&layout.namespaces(uid))?;
-            let ipc = layout.ipc_namespace(uid);
-            let ipc = (!record.host_ipc).then_some(ipc.as_path());
-            pins::create(&layout.uts_namespace(uid), hostname, ipc)?;
-            match record.host_ipc {
-                true => Ok(()),
-                false => pins::create_shm(&layout.shm(uid)),
-            }
-        };
-        made().map_err(|e| failure::of_io(tried(), e))?;
-        if record.host_network {
-            return Ok(());
-        }
-        netns::create(&netns_name(uid))
-            .map_err(|e| Failure::new(FailureKind::Transient, tried(), e))
     }
 
     /// Takes back what a former try, or a former boot, made of a sandbox: everything but its
@@ -300,6 +270,7 @@ impl<I: ImageSource> RealNode<I> {
                 .map_err(|e| Failure::new(FailureKind::Transient, tried.clone(), e))?;
             pins::remove_all(&layout.namespaces(&uid)).map_err(|e| failure::of_io(tried, e))?;
         }
+        self.sweep_roots()?;
         Ok(known)
     }
 

@@ -21,6 +21,18 @@ fn mount_points_are_read_as_the_kernel_escapes_them() {
 }
 
 #[test]
+fn the_kind_of_a_file_system_is_that_of_the_mount_that_is_seen_and_of_those_below() {
+    let text = "1 2 0:1 / / rw - ext4 x rw\n2 1 0:2 / /a rw shared:3 - tmpfs x rw\n\
+                3 1 0:3 / /a rw - xfs x rw\n4 3 0:4 / /a/b/c rw - proc x rw\n\
+                5 3 0:5 / /a/b/d rw - proc x rw\n6 3 0:6 / /ab rw - nfs x rw\nrubbish\n";
+    let of = |path: &str| kinds(text, Path::new(path)).join(" ");
+    assert_eq!(of("/a/b"), "xfs proc");
+    assert_eq!(of("/a/b/c/deep"), "proc");
+    assert_eq!(of("/x"), "ext4");
+    assert_eq!(of("/ab"), "nfs");
+}
+
+#[test]
 fn a_removal_takes_links_and_sockets_and_not_what_they_point_at() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));

@@ -18,6 +18,7 @@ use crate::{
         line::Intent,
         observed::{ObservedContainer, Status},
         spec::{Port, WorkloadSpec},
+        users::IdRange,
     },
     node::{CreateRequest, Failure, ImageWish, Node, Sandbox, SandboxRequest},
 };
@@ -52,6 +53,7 @@ async fn make(node: &impl Node, uid: &Uid, workload: &WorkloadSpec) -> Result<Sa
         instance: "contract-1",
         workload,
         claim: claim.as_ref(),
+        users: None,
     };
     node.ensure_sandbox(request).await
 }
@@ -108,6 +110,37 @@ pub async fn a_sandbox_goes_with_what_is_in_it(node: &impl ContractNode) {
         node.signal(id, 9).await.unwrap();
         node.remove(id).await.unwrap();
     }
+}
+
+/// The ids of a sandbox are taken for all others, until it is removed.
+pub async fn a_sandboxes_ids_are_nobody_elses_until_it_is_removed(node: &impl ContractNode) {
+    let (uid, other) = (fresh_id().uid, fresh_id().uid);
+    let workload = WorkloadSpec {
+        host_network: false,
+        host_users: false,
+        ..workload()
+    };
+    let given = |k: u64| IdRange::at(k * 65_536).unwrap();
+    let taken = async |by: &Uid| node.taken_ids(by).await.unwrap();
+    let before = taken(&other).await;
+    for ids in [given(50_000), given(50_000), given(50_001)] {
+        let request = SandboxRequest {
+            uid: &uid,
+            instance: "contract-1",
+            workload: &workload,
+            claim: None,
+            users: Some(ids),
+        };
+        node.ensure_sandbox(request).await.unwrap();
+        let mut expected = before.clone();
+        expected.push(ids.span());
+        assert_eq!(taken(&other).await, expected);
+        assert_eq!(taken(&uid).await, before);
+    }
+    assert!(node.observe(&uid).await.unwrap().sandbox);
+    node.remove_sandbox(&uid).await.unwrap();
+    assert_eq!(taken(&other).await, before);
+    assert_eq!(node.observe(&uid).await.unwrap(), Default::default());
 }
 
 /// The same request again finds the sandbox as it is, with its addresses and all that is in it.
@@ -237,6 +270,7 @@ async fn create_of(
         instance: "contract-1",
         workload,
         addresses: &[],
+        users: None,
     };
     node.create(request).await.map(drop)
 }

@@ -8,6 +8,7 @@ use crate::{
         ids::{ContainerId, Uid},
         observed::Status,
         spec::Errand,
+        users::{IdRange, IdSpan},
     },
     node::{ErrandEnd, Failure, FailureKind, Sandbox, SandboxRequest},
 };
@@ -19,6 +20,13 @@ impl World {
         let mut all = (2..=u8::MAX).map(|n| IpAddr::from([10, 9, 0, n]));
         all.find(|a| !taken.contains(a))
             .unwrap_or(IpAddr::from([10, 9, 0, 1]))
+    }
+
+    /// The ids of other incarnations' sandboxes.
+    pub(super) fn ids_of_others(&self, uid: &Uid) -> Vec<IdSpan> {
+        let others = self.made_of.iter().filter(|(other, _)| *other != uid);
+        let ids = others.filter_map(|(_, made)| made.users);
+        ids.map(IdRange::span).collect()
     }
 
     /// Does the incarnation's sandbox stand?
@@ -34,6 +42,7 @@ impl World {
             claim: request.claim.cloned(),
             host_network: request.workload.host_network,
             host_ipc: request.workload.host_ipc,
+            users: request.users,
         };
         if !self.stands(uid) || self.made_of.get(uid) != Some(&wanted) {
             self.make_anew(uid, wanted);

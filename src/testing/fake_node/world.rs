@@ -10,6 +10,7 @@ use crate::{
         ids::{ContainerId, Uid},
         line::{Exit, NetworkClaim, ProcessId},
         observed::{ObservedContainer, Status},
+        users::IdRange,
     },
     node::{Change, CreatedContainer, Failure, FailureKind},
 };
@@ -89,6 +90,8 @@ pub struct MadeOf {
     pub host_network: bool,
     /// Does it share the node's IPC?
     pub host_ipc: bool,
+    /// The ids that are its own.
+    pub users: Option<IdRange>,
 }
 
 /// What an errand comes to.

@@ -17,6 +17,7 @@ use crate::{
         observed::{ObservedInstance, ObservedNode, Status},
         spec::{Errand, WorkloadSpec},
         state::Reason,
+        users::IdSpan,
     },
     node::{
         Change, CreateRequest, CreatedContainer, ErrandEnd, Failure, ImageWish, Node, ReadyImage,
@@ -165,6 +166,10 @@ impl Node for SimNode {
         workload: &WorkloadSpec,
     ) -> Result<Option<NetworkClaim>, Failure> {
         self.fake.claim_network(workload).await
+    }
+
+    async fn taken_ids(&self, uid: &Uid) -> Result<Vec<IdSpan>, Failure> {
+        self.fake.taken_ids(uid).await
     }
 
     async fn errand(

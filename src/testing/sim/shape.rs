@@ -76,12 +76,17 @@ pub(super) fn definition(id: u8, policy: &str, shape: Shape, tag: u32) -> String
         Shape::OwnPort => (Vec::new(), vec![port(8_000 + u32::from(id))]),
         Shape::SharedPort => (Vec::new(), vec![port(9_000)]),
     };
+    // Some have ids of their own, which nobody else may have.
+    let users = match shape {
+        Shape::Job | Shape::Probes => r#""hostUsers":false,"#,
+        _ => "",
+    };
     let volumes = match shape {
         Shape::Bounded => r#"{"name":"v","emptyDir":{"sizeLimit":"1Ki"}}"#,
         _ => "",
     };
     format!(
-        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"i{id}"}},"spec":{{"volumes":[{volumes}],"restartPolicy":"{policy}","terminationGracePeriodSeconds":7,"initContainers":[{}],"containers":[{}]}}}}"#,
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"i{id}"}},"spec":{{{users}"volumes":[{volumes}],"restartPolicy":"{policy}","terminationGracePeriodSeconds":7,"initContainers":[{}],"containers":[{}]}}}}"#,
         inits.join(","),
         mains.join(",")
     )

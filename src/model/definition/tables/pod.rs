@@ -153,7 +153,7 @@ pub(in super::super) static SPEC: Object = Object {
         does(
             "hostUsers",
             "false",
-            "False, a user namespace of its own, is read and not yet had: admission refuses it (Unsupported). Default true.",
+            "False: a user namespace of its own, with 65,536 ids that no other has; its root is nobody on the node. Not beside hostNetwork, hostPID, hostIPC or privileged; ids up to 65535. Needs Linux 5.19. Default true.",
         ),
         does(
             "hostname",

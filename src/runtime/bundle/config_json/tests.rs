@@ -2,7 +2,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    model::spec::{EnvSource, EnvVar, Resource, VolumeMount},
+    model::{
+        spec::{EnvSource, EnvVar, Resource, VolumeMount},
+        users::IdRange,
+    },
     runtime::facts::NodeFacts,
 };
 
@@ -70,6 +73,14 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
     };
     let security = &case.workload.containers[0].security;
     let confinement = crate::runtime::bundle::confinement::of(security, u64::MAX).unwrap();
+    let users = (!case.workload.host_users).then(|| {
+        let pin = "/run/riklet/ns/0123456789/user".into();
+        (pin, IdRange::at(131_072).unwrap())
+    });
+    let (root, locked): (_, &[_]) = match users {
+        None => ("rootfs", &[]),
+        Some(_) => ("/run/riklet/roots/0123456789-0-3/rootfs", &["noexec"]),
+    };
     spec(&Ingredients {
         id: &id,
         node: &"abcdefghjk".parse().unwrap(),
@@ -85,11 +96,14 @@ fn written(case: &Case) -> Result<Value, ConfigError> {
             ipc: Some("/run/riklet/ns/0123456789/ipc".into()),
             uts: Some("/run/riklet/ns/0123456789/uts".into()),
             shm: Some("/run/riklet/ns/0123456789/shm".into()),
+            users,
         },
         cgroups_path: "/riklet-abcdefghjk/pods/0123456789/0-3",
         seccomp: None,
         open_files: Some(20_000),
+        root: Path::new(root),
         files: &[("/b/hosts".into(), "/etc/hosts".into())],
+        locked,
         confinement: &confinement,
         devices: Vec::new(),
         volumes: volumes(&case.workload.containers[0]),
@@ -214,6 +228,29 @@ fn a_container_is_given_no_more_than_the_safe_defaults() {
     let spec = written(&root).unwrap();
     assert_eq!(spec["process"]["capabilities"]["effective"], json!([]));
     assert_eq!(spec["process"]["user"]["uid"], 1000);
+}
+
+#[test]
+fn ids_of_its_own_are_a_joined_namespace_with_its_mappings() {
+    let mut case = case(container(), json!({"Cmd": ["x"]}));
+    assert_eq!(written(&case).unwrap()["linux"]["uidMappings"], Value::Null);
+    case.workload.host_users = false;
+    let spec = written(&case).unwrap();
+    let linux = &spec["linux"];
+    let mapping = json!([{"containerID": 0, "hostID": 131_072, "size": 65_536}]);
+    assert_eq!(linux["uidMappings"], mapping);
+    assert_eq!(linux["gidMappings"], mapping);
+    let user = json!({"type": "user", "path": "/run/riklet/ns/0123456789/user"});
+    assert!(linux["namespaces"].as_array().unwrap().contains(&user));
+    // Where its root can get, and with the options that it can't be without.
+    assert_eq!(
+        spec["root"]["path"],
+        "/run/riklet/roots/0123456789-0-3/rootfs"
+    );
+    let mounts = spec["mounts"].as_array().unwrap();
+    let hosts = mounts.iter().find(|m| m["destination"] == "/etc/hosts");
+    let options = hosts.unwrap()["options"].as_array().unwrap();
+    assert!(options.contains(&json!("noexec")), "{options:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    model::line::NetworkClaim,
+    model::{line::NetworkClaim, users::IdRange},
     runtime::layout::Layout,
     {model::ids::Uid, node::Sandbox},
 };
@@ -27,6 +27,9 @@ pub(in crate::runtime::real_node) struct SandboxRecord {
     /// Does it share the node's IPC?
     #[serde(default)]
     pub(super) host_ipc: bool,
+    /// The ids of its user namespace; none where its users are the node's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) users: Option<IdRange>,
     /// The network that it was about to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) claim: Option<NetworkClaim>,

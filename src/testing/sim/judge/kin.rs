@@ -9,6 +9,7 @@ use crate::{
         line::{Event, Line},
         observed::Status,
         spec::{ContainerSpec, Hook, RestartPolicy, Role},
+        users::IdRange,
     },
     testing::fake_node::World,
 };
@@ -72,6 +73,16 @@ pub(super) fn shared(world: &World) -> Vec<String> {
         let alive = !matches!(c.status, Status::Absent | Status::Stopped);
         if alive && *sandboxes.entry(&id.uid).or_insert(c.sandbox) != c.sandbox {
             faults.push(format!("containers of two sandboxes of {} live", id.uid));
+        }
+    }
+    let made = world.made_of.iter();
+    let users: Vec<_> = made
+        .filter_map(|(uid, made)| Some((uid, made.users?)))
+        .collect();
+    for (at, (uid, ids)) in users.iter().enumerate() {
+        let meets = |other: &&(&Uid, IdRange)| other.1.span().meets(ids.span());
+        if let Some((other, _)) = users[..at].iter().find(meets) {
+            faults.push(format!("{uid} and {other} hold the ids {ids}"));
         }
     }
     let mut ports: BTreeMap<u16, &Uid> = BTreeMap::new();
