@@ -25,6 +25,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
 stage() { tools/stage.sh "$@"; }
+# What is built once needs no notes for the next build.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 runner=${TEST_RUNNER:-nextest}
 if [ "$runner" = nextest ] && ! command -v cargo-nextest >/dev/null; then
     echo "test: cargo-nextest is not installed, so cargo test runs the tests"
