@@ -36,6 +36,9 @@ impl<I: ImageSource> RealNode<I> {
         request: CreateRequest<'_>,
     ) -> Result<CreatedContainer, Failure> {
         let id = &request.intent.container;
+        // What was begun and given up goes on to its end on a thread: what it makes is found, and
+        // doesn't get a second monitor.
+        drop(self.turn(id).await);
         if let Some(found) = self.found(id).await? {
             return Ok(found);
         }

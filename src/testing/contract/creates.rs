@@ -27,7 +27,7 @@ pub async fn a_create_given_up_midway_is_removed_whole(node: &impl ContractNode)
 
 /// A create on the leftovers of its own attempt makes exactly one container.
 pub async fn a_create_after_one_given_up_makes_one_container(node: &impl ContractNode) {
-    for patience in [1, 10, 30] {
+    for patience in [1, 2, 3, 5, 10, 30] {
         let id = fresh_id();
         sandbox(node, &id.uid, true).await;
         let _ = timeout(Duration::from_millis(patience), create(node, &id)).await;
