@@ -156,7 +156,7 @@ impl Loop {
         let (overlay, flags) = (Some("overlay"), MsFlags::MS_NODEV);
         let target = bundle.join("rootfs");
         mount(overlay, &target, overlay, flags, Some(options.as_str())).unwrap();
-        for file in ["hosts", "hostname", "resolv.conf"] {
+        for file in ["hosts", "hostname", "resolv.conf", "termination-log"] {
             fs::write(bundle.join(file), "bare\n").unwrap();
         }
         let config = self.config.replace("@CGROUP@", &self.cgroup(&name));
