@@ -28,7 +28,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
-use support::daemon::{Daemon, process_runs, signal};
+use support::daemon::{Daemon, SOON, process_runs, signal};
 
 const WAITS: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 1000000 & wait; done";
 
@@ -236,9 +236,17 @@ impl OnTerminal {
     }
 
     fn until(&self, daemon: &Daemon, what: &str) {
-        daemon.wait(&format!("{what:?} on the terminal"), |_| {
-            self.text.lock().unwrap().contains(what).then_some(())
-        });
+        let has = || self.text.lock().unwrap().contains(what).then_some(());
+        let began = std::time::Instant::now();
+        while has().is_none() {
+            let text = self.text.lock().unwrap().clone();
+            assert!(
+                began.elapsed() < SOON,
+                "not within {SOON:?}: {what:?} on the terminal, but {text:?}\n{}",
+                daemon.log_tail()
+            );
+            thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// Does it echo and wait for whole lines, as a shell's user knows it?

@@ -8,6 +8,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -129,6 +130,9 @@ pub struct Network {
     /// Where the own network's list is kept, and where its addresses.
     keep: PathBuf,
     addresses: PathBuf,
+    /// Who reads and writes that list: the first sandboxes of a node are asked for at once, and
+    /// the subnet is chosen once.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Network {
@@ -141,6 +145,7 @@ impl Network {
             node,
             keep: layout.own_network(),
             addresses: layout.addresses(),
+            turn: Arc::default(),
         }
     }
 
@@ -149,6 +154,7 @@ impl Network {
         if let Some(dir) = &self.config.conf_dir {
             return Ok(ConfigList::load(dir)?);
         }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let text = own::text(&self.node, self.config.subnet, &self.keep, &self.addresses);
         let text = text.map_err(|source| NetworkError::Own {
             path: self.keep.clone(),
@@ -367,3 +373,6 @@ fn failed(verb: &'static str, claim: &NetworkClaim) -> impl Fn(CniError) -> Netw
         source: Box::new(source),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 //! own, so that no descriptor of the host's gets inside. What it starts lives in the container's
 //! cgroup; see [`strays`].
 
+mod description;
 mod pump;
 
 use std::{
@@ -34,6 +35,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
+use description::Description;
 use pump::{read_pipe, read_terminal, write_pipe, write_terminal};
 
 use super::{
@@ -118,6 +120,9 @@ pub enum ExecError {
     /// Its streams can't be made.
     #[error("make the streams of a command")]
     Streams(#[source] io::Error),
+    /// It can't be described to the runtime.
+    #[error("describe a command with a terminal by its container's config.json")]
+    Description(#[source] io::Error),
     /// The runtime can't be run.
     #[error("run the runtime")]
     Runtime(#[source] CallError),
@@ -176,12 +181,12 @@ impl Execs {
             _ => return Err(ExecError::NotRunning),
         };
         let (streams, ends) = streams(terminal).map_err(ExecError::Streams)?;
-        let term = terminal.map(|terminal| terminal.term.as_str());
-        let call = self.runc.attended_exec(id, term, command);
-        let spawner = self.spawner.clone();
-        let begun = spawn_blocking(move || spawner.attend(&call, ends)).await;
-        let begun = begun.map_err(|e| ExecError::Streams(io::Error::other(e)))?;
-        let attended = begun.map_err(ExecError::Runtime)?;
+        let (this, id_too) = (self.clone(), id.clone());
+        let (terminal, command) = (terminal.cloned(), command.to_vec());
+        let begin = move || this.begin(&id_too, terminal.as_ref(), &command, ends);
+        let begun = spawn_blocking(begin).await;
+        let (attended, description) =
+            begun.map_err(|e| ExecError::Streams(io::Error::other(e)))??;
         let (input, inputs) = mpsc::channel(WAITING);
         let (outputs, output) = mpsc::channel(WAITING);
         let attendant = Attendant {
@@ -190,10 +195,29 @@ impl Execs {
             init,
             attended,
             outputs,
+            _description: description,
             _permit: permit,
         };
         tokio::spawn(attendant.run(streams, inputs));
         Ok(Session { input, output })
+    }
+
+    /// Starts runc; blocks for that. What describes the command has to be kept until it ends.
+    fn begin(
+        &self,
+        id: &ContainerId,
+        terminal: Option<&Terminal>,
+        command: &[String],
+        ends: Ends,
+    ) -> Result<(Attended, Option<Description>), ExecError> {
+        let config = self.layout.bundle(id).join("config.json");
+        let describe = |terminal| Description::new(&config, terminal, command);
+        let description = terminal.map(describe).transpose();
+        let description = description.map_err(ExecError::Description)?;
+        let path = description.as_ref().map(Description::path);
+        let call = self.runc.attended_exec(id, path.as_deref(), command);
+        let attended = self.spawner.attend(&call, ends);
+        Ok((attended.map_err(ExecError::Runtime)?, description))
     }
 }
 
@@ -261,6 +285,8 @@ struct Attendant {
     init: i32,
     attended: Attended,
     outputs: mpsc::Sender<Output>,
+    /// runc reads it at some time.
+    _description: Option<Description>,
     _permit: OwnedSemaphorePermit,
 }
 

@@ -4,7 +4,11 @@
 //! say *what kind* of "no" it was. Must never happen here: a retry, a decision, or a create (that
 //! goes through conmon, which must be the container's parent). crun and youki take the same verbs.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -287,34 +291,39 @@ impl Runc {
     ) -> Result<Output, CallError> {
         let call = Call::new(&self.program, limit)
             .args(self.global_args())
-            .args(self.exec_args(id, &[], command))
+            .args(self.exec_args(id, command))
             .verb("exec");
         self.spawner.call(call).await
     }
 
-    fn exec_args(&self, id: &ContainerId, before: &[&str], command: &[String]) -> Vec<OsString> {
-        let mut args = vec!["exec".into()];
-        args.extend(before.iter().map(OsString::from));
-        args.push(id.to_string().into());
+    fn exec_args(&self, id: &ContainerId, command: &[String]) -> Vec<OsString> {
+        let mut args = vec!["exec".into(), id.to_string().into()];
         args.extend(command.iter().map(OsString::from));
         args
     }
 
-    /// The call that runs `command` inside a running container with somebody who listens; with a
-    /// terminal if `term` says of which kind. runc's own words go to the file on fd 3, apart from
-    /// the command's. Never by conmon's `-e`: that overwrites the container's exit file.
+    /// The call that runs `command` inside a running container with somebody who listens; as it is
+    /// described in the file `described`, if there is one. runc's own words go to the file on
+    /// fd 3, apart from the command's. Never by conmon's `-e`: that overwrites the container's
+    /// exit file.
     #[must_use]
-    pub fn attended_exec(&self, id: &ContainerId, term: Option<&str>, command: &[String]) -> Call {
-        let term = term.map(|term| format!("TERM={term}"));
-        let before = match &term {
-            Some(term) => vec!["--tty", "--env", term],
-            None => vec![],
-        };
-        Call::new(&self.program, self.deadline)
+    pub fn attended_exec(
+        &self,
+        id: &ContainerId,
+        described: Option<&Path>,
+        command: &[String],
+    ) -> Call {
+        let call = Call::new(&self.program, self.deadline)
             .args(self.global_args())
             .args(["--log", "/proc/self/fd/3"])
-            .args(self.exec_args(id, &before, command))
-            .verb("exec")
+            .verb("exec");
+        match described {
+            Some(path) => call
+                .args(["exec", "--process"])
+                .arg(path)
+                .arg(id.to_string()),
+            None => call.args(self.exec_args(id, command)),
+        }
     }
 }
 
