@@ -28,7 +28,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
-use support::daemon::{Daemon, SOON, process_runs, signal};
+use support::daemon::{Daemon, process_runs, signal};
 
 const WAITS: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 1000000 & wait; done";
 
@@ -236,17 +236,9 @@ impl OnTerminal {
     }
 
     fn until(&self, daemon: &Daemon, what: &str) {
-        let has = || self.text.lock().unwrap().contains(what).then_some(());
-        let began = std::time::Instant::now();
-        while has().is_none() {
-            let text = self.text.lock().unwrap().clone();
-            assert!(
-                began.elapsed() < SOON,
-                "not within {SOON:?}: {what:?} on the terminal, but {text:?}\n{}",
-                daemon.log_tail()
-            );
-            thread::sleep(std::time::Duration::from_millis(10));
-        }
+        daemon.wait(&format!("{what:?} on the terminal"), |_| {
+            self.text.lock().unwrap().contains(what).then_some(())
+        });
     }
 
     /// Does it echo and wait for whole lines, as a shell's user knows it?
@@ -263,6 +255,9 @@ impl Drop for OnTerminal {
     fn drop(&mut self) {
         let _ = self.client.kill();
         let _ = self.client.wait();
+        if thread::panicking() {
+            println!("on the terminal: {:?}", self.text.lock().unwrap());
+        }
     }
 }
 
