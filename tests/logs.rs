@@ -17,12 +17,19 @@ mod support {
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
+    mem::MaybeUninit,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    fs::inotify::{self, ReadFlags},
+    io::Errno,
+};
 use serde_json::Value;
 use support::{
     daemon::{Daemon, signal},
@@ -52,24 +59,57 @@ fn parts(dir: &Path) -> BTreeMap<u64, PathBuf> {
         .collect()
 }
 
-/// Keeps every part of a log by a link of its own, before it is removed.
+/// Keeps every part of a log by a link of its own, before it is removed: on a thread that hears of
+/// each rename, for a part that was long in coming may go as soon as the next one is there.
 struct Keeper {
     from: PathBuf,
-    to: PathBuf,
-    newest: u64,
+    newest: Arc<Mutex<Result<u64, String>>>,
     /// The most bytes that all files together had at once.
     most: u64,
 }
 
 impl Keeper {
-    fn look(&mut self) {
-        for (k, path) in parts(&self.from) {
-            if k > self.newest {
-                assert_eq!(k, self.newest + 1, "none was missed");
-                fs::hard_link(path, self.to.join(format!("{k:03}"))).unwrap();
-                self.newest = k;
+    fn start(from: &Path, to: &Path) -> Self {
+        fs::create_dir(to).unwrap();
+        let newest = Arc::new(Mutex::new(Ok(0)));
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        // It ends with the directory.
+        inotify::add_watch(&watch, from, inotify::WatchFlags::MOVED_TO).unwrap();
+        let (dir, to, told) = (from.to_owned(), to.to_owned(), Arc::clone(&newest));
+        let keep = move |known: &mut u64| {
+            for (k, path) in parts(&dir).split_off(&(*known + 1)) {
+                if k != *known + 1 {
+                    return Err(format!("part {k} came after {known}"));
+                }
+                let kept = fs::hard_link(&path, to.join(format!("{k:03}")));
+                kept.map_err(|e| format!("part {k} is gone: {e}"))?;
+                *known = k;
             }
+            Ok(*known)
+        };
+        thread::spawn(move || {
+            let (mut known, mut buffer) = (0, [MaybeUninit::uninit(); 4096]);
+            let mut renames = inotify::Reader::new(watch, &mut buffer);
+            loop {
+                let kept = keep(&mut known);
+                let ended = kept.is_err();
+                *told.lock().unwrap() = kept;
+                match renames.next() {
+                    Ok(event) if !ended && !event.events().contains(ReadFlags::IGNORED) => {}
+                    Err(Errno::INTR) => {}
+                    _ => return,
+                }
+            }
+        });
+        Self {
+            from: from.to_owned(),
+            newest,
+            most: 0,
         }
+    }
+
+    fn newest(&self) -> u64 {
+        self.newest.lock().unwrap().clone().unwrap()
     }
 
     fn measure(&mut self) {
@@ -84,11 +124,10 @@ impl Keeper {
     fn until(&mut self, daemon: &Daemon, parts: u64) {
         let what = format!("{parts} parts");
         daemon.wait_within(Duration::from_secs(90), &what, |d| {
-            self.look();
             if d.alive() {
                 self.measure();
             }
-            (self.newest >= parts).then_some(())
+            (self.newest() >= parts).then_some(())
         });
     }
 }
@@ -133,14 +172,8 @@ fn s22_lines_at_full_speed_over_20_rotations_and_sigkills_have_no_gap_and_no_dou
     let row = daemon.until("much@cli", "Running");
     let from = directory(&daemon, &row);
     let to = daemon.dir().join("kept");
-    fs::create_dir(&to).unwrap();
     let began = Instant::now();
-    let mut keeper = Keeper {
-        from: from.clone(),
-        to: to.clone(),
-        newest: 0,
-        most: 0,
-    };
+    let mut keeper = Keeper::start(&from, &to);
     keeper.until(&daemon, 8);
     let (speed, most) = (began.elapsed() / 8, keeper.most);
     println!(
@@ -151,31 +184,35 @@ fn s22_lines_at_full_speed_over_20_rotations_and_sigkills_have_no_gap_and_no_dou
     for kills in 0..4 {
         daemon.kill9();
         if kills == 1 {
-            // As if it had been killed between its two steps.
-            let next = format!("0-1.log.{}", keeper.newest + 1);
-            fs::rename(from.join("0-1.log"), from.join(next)).unwrap();
+            // As if it had been killed between its two steps, unless it was.
+            let newest = *parts(&from).last_key_value().unwrap().0;
+            let next = from.join(format!("0-1.log.{}", newest + 1));
+            match fs::rename(from.join("0-1.log"), next) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => panic!("{e}"),
+                _ => {}
+            }
         }
         daemon.start();
-        let parts = keeper.newest + 2;
+        let parts = keeper.newest() + 2;
         keeper.until(&daemon, parts);
     }
-    let parts_wanted = 20.max(keeper.newest + 1);
+    let parts_wanted = 20.max(keeper.newest() + 1);
     keeper.until(&daemon, parts_wanted);
     let pid = daemon.pids()["much@cli"][0];
     fs::write(format!("/proc/{pid}/root/stop"), "").unwrap();
     daemon.wait_within(Duration::from_secs(90), "the last line", |d| {
-        keeper.look();
         let live = fs::read(from.join("0-1.log")).unwrap_or_default();
         (d.alive() && live.ends_with(b"done\n")).then_some(())
     });
-    keeper.look();
-    assert!(keeper.newest >= 20, "only {} parts", keeper.newest);
+    let newest = *parts(&from).last_key_value().unwrap().0;
+    keeper.until(&daemon, newest);
+    assert!(newest >= 20, "only {newest} parts");
     let mut count = Count::default();
-    for k in 1..=keeper.newest {
+    for k in 1..=newest {
         count.read(&to.join(format!("{k:03}")));
     }
     let last = count.read(&from.join("0-1.log"));
-    println!("{last} lines in {} parts", keeper.newest);
+    println!("{last} lines in {newest} parts");
     assert!(parts(&from).len() <= 4, "{:?}", parts(&from));
 }
 

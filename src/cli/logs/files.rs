@@ -14,6 +14,9 @@ use crate::{
 
 /// So many bytes are read at once.
 const CHUNK: u64 = 1024 * 1024;
+/// So often files are listed anew that change meanwhile: a list takes microseconds, and riklet
+/// waits for milliseconds before it puts the next one aside.
+const TRIES: usize = 100;
 
 /// `<n>-<attempt>.log` and `<n>-<attempt>.log.<rotated>` in one directory.
 #[derive(Debug, Clone)]
@@ -31,35 +34,71 @@ impl Attempts {
         &self.dir
     }
 
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
+    /// This container's files, of all attempts, oldest first, as they lay at one moment.
+    ///
+    /// Listed until two lists are the same: a log is put aside by a rename, so one list may have
+    /// the old name of a file, or neither of its names, and what is looked up by a listed name
+    /// may be another file. A file's name only ever changes for an older one's, so what lies
+    /// alike twice lay so in between.
+    fn parts(&self) -> io::Result<Vec<Part>> {
+        let mut before = self.list();
+        for _ in 0..TRIES {
+            let now = self.list();
+            if now == before {
+                return Ok(now);
+            }
+            before = now;
+        }
+        let dir = self.dir.display();
+        let message = format!("{dir}: files are put aside faster than they can be listed");
+        Err(io::Error::other(message))
     }
 
-    /// This container's files, of all attempts, oldest first.
-    fn parts(&self) -> Vec<(Attempt, LogPart, PathBuf)> {
-        let of = |name: &String| parse_log(name).filter(|(n, ..)| *n == self.n);
-        let names = self.names().into_iter();
+    fn list(&self) -> Vec<Part> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let found = names.filter_map(|name| {
-            let (_, attempt, part) = of(&name)?;
-            Some((attempt, part, self.dir.join(name)))
+            let (n, attempt, part) = parse_log(&name)?;
+            // What a monitor is just opening has nothing in it yet.
+            if n != self.n || part == LogPart::Opening {
+                return None;
+            }
+            let path = self.dir.join(name);
+            let inode = fs::metadata(&path).map(|of| inode(&of)).ok();
+            Some(Part {
+                attempt,
+                part,
+                path,
+                inode,
+            })
         });
-        // What a monitor is just opening has nothing in it yet.
-        let mut found: Vec<_> = found
-            .filter(|(_, part, _)| *part != LogPart::Opening)
-            .collect();
+        let mut found: Vec<Part> = found.collect();
         found.sort();
         found
     }
 
     /// The newest attempt that has a log, or one that is `before` older ones back.
     pub(super) fn newest(&self, before: usize) -> Option<Attempt> {
-        let mut attempts: Vec<Attempt> = self.parts().iter().map(|part| part.0).collect();
+        let mut attempts: Vec<Attempt> = self.list().iter().map(|part| part.attempt).collect();
         attempts.dedup();
         attempts.into_iter().rev().nth(before)
     }
+}
+
+/// One file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    attempt: Attempt,
+    part: LogPart,
+    path: PathBuf,
+    inode: Option<Inode>,
+}
+
+/// Device and inode: what a file is, whatever its name.
+type Inode = (u64, u64);
+
+fn inode(of: &Metadata) -> Inode {
+    (of.dev(), of.ino())
 }
 
 /// How far a reader goes.
@@ -123,37 +162,34 @@ impl<'a> Reader<'a> {
     }
 
     /// The file that goes on where the current one has ended, if there is one.
-    fn next_file(&mut self) -> io::Result<Option<(Attempt, File)>> {
-        let inode = |of: &Metadata| (of.dev(), of.ino());
+    fn next_file(&self) -> io::Result<Option<(Attempt, File)>> {
         let current = match &self.file {
             Some(file) => Some(inode(&file.metadata()?)),
             None => None,
         };
-        let mut parts = self.attempts.parts();
-        parts.retain(|(attempt, ..)| match self.until {
-            Until::End => *attempt == self.attempt,
-            Until::Forever => *attempt >= self.attempt,
-        });
-        // One that isn't there any more was the oldest, and was removed.
-        let is_current = |path: &PathBuf| {
-            let there = fs::metadata(path).ok();
-            there.is_some_and(|there| Some(inode(&there)) == current)
-        };
-        let at = parts.iter().position(|(.., path)| is_current(path));
-        for (attempt, _, path) in parts.into_iter().skip(at.map_or(0, |at| at + 1)) {
-            if let Some(file) = open(&path)? {
-                return Ok(Some((attempt, file)));
+        for _ in 0..TRIES {
+            let mut parts = self.attempts.parts()?;
+            parts.retain(|part| match self.until {
+                Until::End => part.attempt == self.attempt,
+                Until::Forever => part.attempt >= self.attempt,
+            });
+            // One that isn't there any more was the oldest, and was removed.
+            let is_current = |part: &Part| part.inode.is_some() && part.inode == current;
+            let at = parts.iter().position(is_current);
+            let Some(next) = parts.get(at.map_or(0, |at| at + 1)) else {
+                return Ok(None);
+            };
+            match File::open(&next.path) {
+                Ok(file) if Some(inode(&file.metadata()?)) == next.inode => {
+                    return Ok(Some((next.attempt, file)));
+                }
+                // Another one by now, or put aside, or removed: what follows is to be seen anew.
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
             }
         }
+        // With the next change.
         Ok(None)
-    }
-}
-
-/// The file, unless it is gone.
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }

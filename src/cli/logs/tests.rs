@@ -1,4 +1,8 @@
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use super::{
     cri::{Entry, Joiner, Sink},
@@ -98,4 +102,47 @@ fn following_survives_rotation_and_restart() {
     fs::write(at("0-2.log"), "i").unwrap();
     fs::write(at("0-3.log"), "j").unwrap();
     assert_eq!(read(), "hij");
+}
+
+/// A reader is somewhere in its list or its look when a file is put aside, now and then.
+#[test]
+fn following_misses_nothing_and_doubles_nothing_while_files_are_put_aside() {
+    const FILES: usize = 8000;
+    /// So many are put aside before the reader has to have come up.
+    const AHEAD: usize = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (live, read) = (at("0-1.log"), AtomicUsize::new(0));
+    fs::write(&live, "0\n").unwrap();
+    let attempts = Attempts::new(dir.path().to_owned(), 0);
+    let mut reader = Reader::new(&attempts, 1, Until::Forever);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for k in 1..FILES {
+                while read.load(Ordering::SeqCst) + AHEAD < k {
+                    thread::yield_now();
+                }
+                fs::rename(&live, at(&format!("0-1.log.{k}"))).unwrap();
+                if let Some(old) = k.checked_sub(2 * AHEAD).filter(|old| *old > 0) {
+                    fs::remove_file(at(&format!("0-1.log.{old}"))).unwrap();
+                }
+                fs::write(at("0-1.log.tmp"), format!("{k}\n")).unwrap();
+                fs::rename(at("0-1.log.tmp"), &live).unwrap();
+            }
+        });
+        let mut text = Vec::new();
+        for next in 0..FILES {
+            while !text.contains(&b'\n') {
+                text.extend(reader.more().unwrap());
+            }
+            let end = text.iter().position(|b| *b == b'\n').unwrap();
+            let line: Vec<u8> = text.drain(..=end).collect();
+            let line = String::from_utf8(line).unwrap();
+            let as_wanted = line.trim() == next.to_string();
+            // The other thread is to end in any case.
+            read.store(if as_wanted { next } else { FILES }, Ordering::SeqCst);
+            assert!(as_wanted, "{line:?} for {next}");
+        }
+        assert!(reader.more().unwrap().is_empty());
+    });
 }
