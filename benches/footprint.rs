@@ -21,9 +21,8 @@ use support::{
 };
 
 const INSTANCES: usize = 50;
-/// How long memory settles before it is looked at: threads for what blocks go 10 s after their
-/// last work (tokio).
-const SETTLES: Duration = Duration::from_secs(15);
+/// How long memory settles before it is looked at.
+const SETTLES: Duration = Duration::from_secs(5);
 /// The system calls of which an idle daemon makes none.
 const FORBIDDEN: [&str; 6] = ["fork", "vfork", "clone", "execve", "fsync", "fdatasync"];
 

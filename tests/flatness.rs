@@ -28,7 +28,7 @@ use riklet::testing::scheduler::{Core, Event, Manners, Scheduler};
 use serde_json::{Value, json};
 use support::{
     daemon::{Daemon, SOON, process_runs, signal},
-    gauge::{Margins, Weight, grown, weigh, zombies},
+    gauge::{Margins, Settling, Weight, grown, weigh, zombies},
     proof::{Proof, rounds},
 };
 
@@ -87,7 +87,7 @@ fn assert_no_rule_was_broken(scheduler: &Scheduler) {
     assert!(violations.is_empty(), "{violations:#?}");
 }
 
-/// Weighs a daemon that has nothing left to do: twice the same but for its memory.
+/// Weighs a daemon that has nothing left to do, once it stands but for its memory.
 fn at_rest(daemon: &Daemon) -> Weight {
     let settled = |d: &Daemon| {
         let linked = d.status()["unacknowledged"] == 0;
@@ -95,23 +95,9 @@ fn at_rest(daemon: &Daemon) -> Weight {
         (nothing && zombies(d.pid()).is_empty()).then_some(())
     };
     daemon.wait_within(2 * SOON, "nothing left to do", settled);
-    let mut last = weigh(daemon.pid(), &daemon.state());
-    daemon.wait("two equal looks", |d| {
-        let now = weigh(d.pid(), &d.state());
-        let equal = (now.fds, now.threads, now.store) == (last.fds, last.threads, last.store);
-        last = now;
-        equal.then_some(now)
-    })
-}
-
-/// Weighs it at rest, and what has grown. Threads for blocking work go 10 s after their last
-/// (tokio), so that a verdict waits for those: what leaks stays.
-fn judged_at_rest(daemon: &Daemon, before: &Weight) -> (Weight, Vec<String>) {
-    let began = Instant::now();
-    daemon.wait_within(3 * SOON, "a verdict", |d| {
-        let after = at_rest(d);
-        let grown = grown(before, &after, &MARGINS);
-        (grown.is_empty() || began.elapsed() > SOON).then_some((after, grown))
+    let mut settling = Settling::new();
+    daemon.wait("a weight that stands", |d| {
+        settling.look(weigh(d.pid(), &d.state()))
     })
 }
 
@@ -163,7 +149,8 @@ async fn s36_memory_journal_database_and_start_time_stay_flat_over_short_workloa
         }
     }
     let before = before.unwrap();
-    let (after, mut violations) = judged_at_rest(&daemon, &before);
+    let after = at_rest(&daemon);
+    let mut violations = grown(&before, &after, &MARGINS);
     let start_after = start_time(&mut daemon);
     println!("start: {start_before:?}, then {start_after:?}");
     proof.add("short workloads", all);
@@ -205,7 +192,7 @@ async fn s23_starts_and_kills_leave_no_zombie_no_monitor_and_no_descriptor() {
         }
     }
     let before = before.unwrap();
-    let (after, grown) = judged_at_rest(&daemon, &before);
+    let after = at_rest(&daemon);
     println!("{before}\n{after}");
     daemon.until_nothing_is_left();
     proof.add("starts and kills", all);
@@ -214,7 +201,7 @@ async fn s23_starts_and_kills_leave_no_zombie_no_monitor_and_no_descriptor() {
     proof.add("fds at the end", after.fds);
     proof.add("zombies at the end", after.zombies);
     assert_no_rule_was_broken(&scheduler);
-    wrong.extend(grown);
+    wrong.extend(grown(&before, &after, &MARGINS));
     proof.conclude("s23_starts_and_kills", &wrong);
 }
 

@@ -50,7 +50,7 @@ use gale::{
 use riklet::testing::scheduler::{Manners, Scheduler};
 use support::{
     daemon::{Daemon, SOON},
-    gauge::{Margins, Weight, grown, weigh},
+    gauge::{Margins, Settling, Weight, grown, weigh},
     image::Image,
     proof::{Proof, rounds},
     registry::{self, Registry},
@@ -308,12 +308,9 @@ fn weigh_at_rest(daemon: &mut Daemon) -> Weight {
     daemon.wait("starts to begin", |d| {
         d.log().contains("starts begin").then_some(())
     });
-    let mut last = weigh(daemon.pid(), &daemon.state());
-    daemon.wait("two equal looks", |d| {
-        let now = weigh(d.pid(), &d.state());
-        let equal = (now.fds, now.threads, now.store) == (last.fds, last.threads, last.store);
-        last = now;
-        equal.then_some(now)
+    let mut settling = Settling::new();
+    daemon.wait("a weight that stands", |d| {
+        settling.look(weigh(d.pid(), &d.state()))
     })
 }
 

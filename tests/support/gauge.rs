@@ -5,7 +5,12 @@
     reason = "each test file uses its own part"
 )]
 
-use std::{fmt, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fmt, fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// A look at a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +19,8 @@ pub struct Weight {
     pub memory: u64,
     /// Its open descriptors.
     pub fds: u64,
-    /// Its threads but those of the runtime's pool.
+    /// Its threads.
     pub threads: u64,
-    /// The runtime's own: the first, those for futures, and those for what blocks. Idle ones of the
-    /// last kind go 10 s after their last work, and every question that is asked of the daemon is
-    /// work for another of them: how many there are says what was asked, not what leaked.
-    pub pool: u64,
     /// Its children that have ended and were not reaped.
     pub zombies: u64,
     /// Bytes of the journal's segments and snapshots.
@@ -36,18 +37,45 @@ impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} KiB of memory, {} fds, {} + {} threads, {} zombies; journal {} KiB in {} segments and \
+            "{} KiB of memory, {} fds, {} threads, {} zombies; journal {} KiB in {} segments and \
              {} snapshots; store {} KiB",
             self.memory / 1024,
             self.fds,
             self.threads,
-            self.pool,
             self.zombies,
             self.journal / 1024,
             self.segments,
             self.snapshots,
             self.store / 1024
         )
+    }
+}
+
+/// Twice as long as the daemon's threads wait for work (`src/cli/run.rs`).
+const STANDS: Duration = Duration::from_secs(2);
+
+/// Looks at a daemon of which nothing is asked meanwhile, until only its memory still changes.
+pub struct Settling {
+    last: Option<Weight>,
+    since: Instant,
+}
+
+impl Settling {
+    pub fn new() -> Self {
+        Self {
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Returns its weight once it has stood for long enough.
+    pub fn look(&mut self, now: Weight) -> Option<Weight> {
+        let of = |weight: &Weight| (weight.fds, weight.threads, weight.store);
+        if self.last.as_ref().map(of) != Some(of(&now)) {
+            self.since = Instant::now();
+        }
+        self.last = Some(now);
+        (self.since.elapsed() > STANDS).then_some(now)
     }
 }
 
@@ -60,10 +88,6 @@ pub struct Margins {
     /// Bytes by which the store may have grown.
     pub store: u64,
 }
-
-/// The most threads of the runtime: the first one, 2 for futures and 32 for what blocks
-/// (`src/cli/run.rs`).
-const POOL: u64 = 1 + 2 + 32;
 
 /// What of a daemon at rest has grown beyond its margin. Memory may by 8 MiB: up to 1,000
 /// tombstones are kept in the fold, in its durable copy and in sled's cache.
@@ -79,9 +103,8 @@ pub fn grown(before: &Weight, after: &Weight, margins: &Margins) -> Vec<String> 
     over("memory", before.memory, after.memory, 8 << 20);
     // One may be open for the moment of a sample.
     over("fds", before.fds, after.fds, 2);
-    // The store's own come and go.
+    // A blocking thread may be on its way out or just begun.
     over("threads", before.threads, after.threads, 4);
-    over("threads of the pool", 0, after.pool, POOL);
     over("zombies", 0, after.zombies, 0);
     over("snapshots", 0, after.snapshots, 2);
     if let Some(segments) = margins.segments {
@@ -100,18 +123,6 @@ pub fn weigh(pid: i32, state: &Path) -> Weight {
         let digits = line.split_whitespace().nth(1).unwrap();
         digits.parse().unwrap()
     };
-    let tasks = format!("/proc/{pid}/task");
-    let name = |task: String| fs::read_to_string(format!("{tasks}/{task}/comm")).ok();
-    let all: Vec<_> = names(Path::new(&tasks))
-        .into_iter()
-        .filter_map(name)
-        .collect();
-    // As the runtime calls all of its own (`src/cli/run.rs`).
-    let pool = all
-        .iter()
-        .filter(|name| name.trim_end() == "riklet")
-        .count() as u64;
-    let threads = all.len() as u64;
     let journal = state.join("journal");
     let files = names(&journal);
     let snapshots = files.iter().filter(|f| f.starts_with("snapshot-")).count();
@@ -119,8 +130,7 @@ pub fn weigh(pid: i32, state: &Path) -> Weight {
     Weight {
         memory: number("RssAnon:") * 1024,
         fds: names(Path::new(&format!("/proc/{pid}/fd"))).len() as u64,
-        threads: threads - pool,
-        pool,
+        threads: number("Threads:"),
         zombies: zombies(pid).len() as u64,
         journal: bytes_below(&journal),
         segments: segments as u64,
