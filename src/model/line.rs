@@ -13,6 +13,7 @@
 //! [`Fold`](super::fold::Fold) before the line is written. Unknown fields are ignored; an unknown kind
 //! stops a start (exit 78), for skipping it could lose what it says.
 
+mod about;
 mod event;
 mod parts;
 
