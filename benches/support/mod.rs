@@ -109,7 +109,10 @@ impl World {
     }
 
     /// Sends a DESTROY for each id at once; returns how long it took until all are Terminated.
+    /// First waits until each has said that it lives: a shell that hasn't come to its trap yet
+    /// doesn't hear SIGTERM, as no first process does, and would take its grace of 30 s.
     pub async fn destroy(&self, ids: &[String]) -> Duration {
+        self.up(ids);
         let began = Instant::now();
         for id in ids {
             self.scheduler.destroy(id).unwrap();
@@ -122,11 +125,30 @@ impl World {
         began.elapsed()
     }
 
+    /// Waits until each container has written its first line.
+    fn up(&self, ids: &[String]) {
+        let began = Instant::now();
+        let shown = self.all_shown();
+        let of = |id: &String| shown.iter().find(|i| i["instance"] == **id);
+        for id in ids {
+            let uid = of(id).unwrap()["uid"].as_str().unwrap();
+            let log = self.dir.join("state/logs").join(uid).join("0-1.log");
+            while !fs::read_to_string(&log).is_ok_and(|text| text.ends_with("up\n")) {
+                assert!(began.elapsed() < LIMIT, "{id} says nothing");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
     /// What `riklet ps -o json` says of one instance.
     pub fn shown(&self, id: &str) -> Value {
-        let text = self.daemon.ask(&["ps", "-o", "json"]);
-        let list: Vec<Value> = serde_json::from_str(&text).unwrap();
-        list.into_iter().find(|i| i["instance"] == id).unwrap()
+        let mut list = self.all_shown();
+        list.retain(|i| i["instance"] == id);
+        list.remove(0)
+    }
+
+    fn all_shown(&self) -> Vec<Value> {
+        serde_json::from_str(&self.daemon.ask(&["ps", "-o", "json"])).unwrap()
     }
 
     /// Panics if the scheduler saw a rule broken.
