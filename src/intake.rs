@@ -167,6 +167,22 @@ impl<B: Book> Intake<B> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes down that nothing of an incarnation is left, and begins what waited for that. Returns
+    /// what was begun. In turn with instructions: one that is judged by what the record says must
+    /// find the record when its line is written.
+    ///
+    /// # Errors
+    /// Nothing can be written down; what waited goes on waiting.
+    pub async fn bury(&self, uid: &Uid) -> Result<Vec<Uid>, BookError> {
+        let (begun, last) = {
+            let _turn = self.turn();
+            self.book.record(Event::Removed { uid: uid.clone() })?;
+            self.begin(|_| true)?
+        };
+        self.settle(last).await?;
+        Ok(begun)
+    }
+
     /// Begins the creates that waited for their id's destruction. Returns what was begun.
     ///
     /// # Errors

@@ -162,8 +162,7 @@ impl<N: Node, B: Book> Context<N, B> {
     async fn record_removed(&self, uid: &Uid) -> Result<Done, ActionError> {
         let waiting = self.waits_for(uid);
         let for_ports = self.book.read(|fold| ports::waiting_for(fold, uid));
-        self.book.record(Event::Removed { uid: uid.clone() })?;
-        let mut begun = self.intake.begin_waiting().await?;
+        let mut begun = self.intake.bury(uid).await?;
         begun.extend(waiting);
         begun.extend(for_ports);
         Ok(Done::Removed { begun })

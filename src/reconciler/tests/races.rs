@@ -20,9 +20,13 @@ struct Racing {
     before_intent: Arc<Mutex<Option<Event>>>,
     after_durable: Arc<Mutex<Option<Event>>>,
     no_creates: Arc<AtomicBool>,
+    /// Done right before an instruction is written that was judged by a record which is leaving.
+    amid: Arc<Mutex<Option<Amid>>>,
 }
 
-fn take(moment: &Mutex<Option<Event>>) -> Option<Event> {
+type Amid = Box<dyn FnOnce() + Send>;
+
+fn take<T>(moment: &Mutex<Option<T>>) -> Option<T> {
     moment.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
@@ -32,6 +36,11 @@ impl Book for Racing {
             && let Some(other) = take(&self.before_intent)
         {
             self.book.record(other)?;
+        }
+        if matches!(event, Event::Queued { .. } | Event::DestroyAccepted { .. })
+            && let Some(amid) = take(&self.amid)
+        {
+            amid();
         }
         if matches!(event, Event::Accepted { .. }) && self.no_creates.load(Ordering::SeqCst) {
             return Err(BookError::DiskFull { left: 0 });
@@ -169,4 +178,43 @@ async fn a_create_that_could_not_begin_when_its_turn_came_begins_later() {
         1,
         "nobody but us remembers that it was asked for"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instruction_that_is_judged_while_its_instance_goes_is_not_lost() {
+    for destroyed in [false, true] {
+        let race = Race::new().await;
+        race.turn().await;
+        let intake = Arc::clone(&race.context.intake);
+        let destroy = Instruction::destroy("web", Source::Scheduler);
+        let create = Instruction::create("web", Source::Scheduler, definition("Always", 1, 2));
+        intake.submit(&destroy).await.unwrap();
+        if destroyed {
+            intake.submit(&create).await.unwrap();
+        }
+        // Judged, not yet written: and now its end is recorded, or has to wait.
+        let (other, uid) = (Arc::clone(&intake), race.uid.clone());
+        let (tell, end) = tokio::sync::oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let amid = move || {
+            let (ended, ends) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let begun = runtime.block_on(other.bury(&uid)).unwrap();
+                let _ = ended.send(());
+                let _ = tell.send(begun);
+            });
+            let _ = ends.recv_timeout(std::time::Duration::from_millis(200));
+        };
+        *race.book.amid.lock().unwrap() = Some(Box::new(amid));
+        let instruction = if destroyed { &destroy } else { &create };
+        intake.submit(instruction).await.unwrap();
+        let begun = end.await.unwrap();
+        let id: InstanceId = "web".parse().unwrap();
+        let live = |fold: &Fold| fold.by_instance(&id).map(|record| record.uid.clone());
+        let live = race.book.read(live);
+        let waits = race.book.read(|fold| fold.waiting().count());
+        assert_eq!(waits, 0);
+        assert_eq!(begun, Vec::from_iter(live));
+        assert_eq!(begun.len(), usize::from(!destroyed), "{destroyed}");
+    }
 }
