@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
 
 use riklet::{
     model::{
@@ -20,7 +20,7 @@ use riklet::{
         real_node::{ImageSource, RealNode},
     },
     testing::{
-        contract::{ContractNode, fresh_id, sandbox, seen, until, workload},
+        contract::{ContractNode, eventually, fresh_id, sandbox, seen, until, workload},
         real_world::{BusyboxImage, RealWorld, SNAPSHOT},
     },
 };
@@ -487,4 +487,40 @@ async fn after_a_reboot_the_exit_that_reached_the_disk_is_still_told() {
     assert_eq!((lost.status, lost.exit), (Status::Absent, None));
     removed(&world, &ended_id).await;
     removed(&world, &lost_id).await;
+}
+
+/// Who waits for an attempt may have one of few permits: they all come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_hangs_keeps_nobody_waiting_without_end_and_leaves_nothing() {
+    let world = RealWorld::open().unwrap();
+    let mut config = world.config.clone();
+    config.deadlines.create = Duration::from_millis(500);
+    config.deadlines.call = Duration::from_millis(500);
+    let impatient = world.with(config).unwrap();
+    let id = fresh_id();
+    sandbox(&impatient, &id.uid, true).await;
+    let (hang, (hung, hangs)) = (world.image.hang.clone(), mpsc::channel());
+    let (mend, mended) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let _hung = hang.lock().unwrap();
+        hung.send(()).unwrap();
+        mended.recv()
+    });
+    hangs.recv().unwrap();
+    let workload = workload();
+    for _ in 0..2 {
+        let made = create(&impatient, &id, &workload);
+        let failure = tokio::time::timeout(Duration::from_secs(10), made).await;
+        let failure = failure.unwrap().unwrap_err();
+        assert!(failure.retryable(), "{failure:?}");
+        let told = riklet::error_chain::one_line(&failure);
+        assert!(told.contains("may hang"), "{told}");
+    }
+    let gone = tokio::time::timeout(Duration::from_secs(10), impatient.remove(&id)).await;
+    assert!(gone.unwrap().unwrap_err().retryable());
+    mend.send(()).unwrap();
+    // What was begun comes to its end, and goes.
+    let looked = || async { impatient.remove(&id).await.ok() };
+    eventually(looked).await.unwrap();
+    removed(&world, &id).await;
 }

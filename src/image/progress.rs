@@ -46,7 +46,7 @@ pub(super) struct Board {
     active: Mutex<BTreeMap<u64, Active>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Active {
     image: String,
     layers: Vec<Digest>,
@@ -81,8 +81,9 @@ impl Board {
         }
     }
 
-    /// How far each is. Blocks for a look at the disk.
+    /// How far each is. Blocks for a look at the disk, and keeps no pull waiting meanwhile.
     pub(super) fn look(&self, blobs: &Path) -> Vec<Progress> {
+        let pulls: Vec<Active> = self.active().values().cloned().collect();
         let look = |active: &Active| {
             let there = |layer: &&Digest| layout::blob_path(blobs, layer).exists();
             let all = active.layers.len();
@@ -107,7 +108,7 @@ impl Board {
                 since: active.since.elapsed(),
             }
         };
-        self.active().values().map(look).collect()
+        pulls.iter().map(look).collect()
     }
 
     fn active(&self) -> MutexGuard<'_, BTreeMap<u64, Active>> {

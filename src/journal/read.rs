@@ -68,6 +68,15 @@ impl Segments {
         }
     }
 
+    /// Goes on with the next segment as if nothing had been before it; what is known stays known.
+    fn begin_anew(&mut self) {
+        let before = self.names.front().map(|first| (first - 1, Sum::START));
+        let mut walk = Walk::new(before);
+        walk.identity = self.walk.identity.take();
+        walk.damage = std::mem::take(&mut self.walk.damage);
+        self.walk = walk;
+    }
+
     fn fetch(&self, first: Seq) -> io::Result<Vec<u8>> {
         segment::read_file(&self.dir.join(segment::file_name(first)))
     }
@@ -291,6 +300,10 @@ impl Iterator for Lines {
             match self.segments.step() {
                 Ok(Some(placed)) => self.ready = placed.into(),
                 Ok(None) => self.ended = true,
+                // A writer beside us has removed it: it is no part of what is still there.
+                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    self.segments.begin_anew();
+                }
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));

@@ -17,6 +17,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -35,6 +36,9 @@ use super::pins::NSFS;
 
 /// Where names of network namespaces are, by convention of iproute2.
 pub const DIRECTORY: &str = "/run/netns";
+
+/// How long somebody else may hold the directory: `ip netns add` does for a moment.
+const HELD: Duration = Duration::from_secs(10);
 
 /// Why a network namespace could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -193,13 +197,34 @@ fn check(name: &str) -> Result<(), NetnsError> {
     }
 }
 
+/// Locks the directory against iproute2 and other riklets. Anybody may hold it who can read it, so
+/// nobody is waited for without end.
+fn lock(dir: &Path, limit: Duration) -> io::Result<Flock<File>> {
+    let until = Instant::now() + limit;
+    let mut file = File::open(dir)?;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, Errno::EWOULDBLOCK)) if Instant::now() < until => file,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let message = format!(
+                    "somebody has held it locked for {} s: `lslocks` says who",
+                    limit.as_secs()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            Err((_, e)) => return Err(e.into()),
+        };
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Makes the directory a shared mount of its own, as iproute2 does: names made here then show in
 /// every mount namespace that got the directory from here, and so do their deletions. Without it
 /// a namespace couldn't be removed while another mount namespace holds a copy of the mount.
 fn prepare() -> io::Result<Flock<File>> {
     fs::create_dir_all(DIRECTORY)?;
-    let lock = Flock::lock(File::open(DIRECTORY)?, FlockArg::LockExclusive)
-        .map_err(|(_, e)| io::Error::from(e))?;
+    let lock = lock(Path::new(DIRECTORY), HELD)?;
     let share = || {
         let flags = MsFlags::MS_SHARED | MsFlags::MS_REC;
         mount(None::<&str>, DIRECTORY, None::<&str>, flags, None::<&str>)

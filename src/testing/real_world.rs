@@ -7,7 +7,10 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,8 @@ pub const SNAPSHOT: &str = "sha256-busybox";
 #[derive(Debug, Clone)]
 pub struct BusyboxImage {
     snapshots: PathBuf,
+    /// While somebody has this, its file system hangs: its configuration can't be read, or not.
+    pub hang: Arc<Mutex<()>>,
 }
 
 impl BusyboxImage {
@@ -61,6 +66,7 @@ impl BusyboxImage {
         fs::set_permissions(&rootfs, fs::Permissions::from_mode(0o755))?;
         Ok(Self {
             snapshots: snapshots.to_owned(),
+            hang: Arc::default(),
         })
     }
 }
@@ -74,6 +80,7 @@ impl ImageSource for BusyboxImage {
     }
 
     fn config(&self, snapshot: &str) -> Result<ImageConfiguration, Failure> {
+        drop(self.hang.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.rootfs(snapshot).exists() {
             let tried = format!("read the configuration of {snapshot}");
             return Err(Failure::plain(FailureKind::SnapshotMissing, tried));
@@ -98,8 +105,9 @@ pub struct RealWorld {
     pub cgroups: Cgroups,
     /// Its configuration, to build a second node on the same ground: a restart.
     pub config: RealNodeConfig,
+    /// Its image.
+    pub image: BusyboxImage,
     spawner: Spawner,
-    image: BusyboxImage,
     dir: PathBuf,
 }
 

@@ -144,3 +144,20 @@ fn bad_bytes_below_what_others_know_to_be_durable_are_no_tail() {
     assert_eq!(loaded.damage[0].first, 8);
     assert_eq!(loaded.fold.seq, 9);
 }
+
+#[test]
+fn segments_that_are_removed_while_lines_are_read_are_left_out_and_no_damage() {
+    for gone in 1..=3_usize {
+        let (dir, pages) = three();
+        let mut lines = lines(dir.path(), 0..=Seq::MAX).unwrap();
+        for pages in &pages[..gone] {
+            std::fs::remove_file(dir.path().join(segment::file_name(pages.first))).unwrap();
+        }
+        let read: Vec<Seq> = lines.by_ref().map(|line| line.unwrap().seq).collect();
+        let left: Vec<Seq> = pages
+            .get(gone)
+            .map_or(vec![], |next| (next.first..=9).collect());
+        assert_eq!(read, left);
+        assert!(lines.walk().damage.is_empty(), "{:?}", lines.walk().damage);
+    }
+}

@@ -130,3 +130,13 @@ fn many_at_once_all_come_and_go() {
     let prefix = format!("rkt{}-many", std::process::id());
     assert_eq!(list(&prefix).unwrap().len(), 12);
 }
+
+#[test]
+fn a_directory_that_somebody_holds_is_not_waited_for_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = lock(dir.path(), HELD).unwrap();
+    let refused = lock(dir.path(), Duration::from_millis(20)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+    drop(held);
+    drop(lock(dir.path(), Duration::ZERO).unwrap());
+}

@@ -8,15 +8,18 @@
 //! what it likes into it and can't make it another.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use nix::fcntl::OFlag;
 
-use crate::model::spec::{ContainerSpec, MessagePolicy};
+use crate::{
+    model::spec::{ContainerSpec, MessagePolicy},
+    runtime::layout::{LogPart, parse_log},
+};
 
 /// Where a container writes them, if the definition doesn't say.
 pub const USUAL_PATH: &str = "/dev/termination-log";
@@ -51,13 +54,13 @@ pub fn make(bundle: &Path, container: &ContainerSpec) -> io::Result<(PathBuf, St
     Ok((path, target.unwrap_or(USUAL_PATH).to_owned()))
 }
 
-/// The last `most` bytes of a regular file; empty if there is none.
-fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The last `most` bytes of a regular file, and which file that is; none and 0 if there is none.
+fn end_of(path: &Path, most: u64) -> io::Result<(Vec<u8>, u64)> {
     let mut options = File::options();
     options.read(true);
     options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
     let mut file = match options.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         file => file?,
     };
     let meta = file.metadata()?;
@@ -66,7 +69,38 @@ fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         file.seek(SeekFrom::Start(meta.len().saturating_sub(most)))?;
         file.take(most).read_to_end(&mut bytes)?;
     }
-    Ok(bytes)
+    Ok((bytes, meta.ino()))
+}
+
+/// The end of a log. Who writes fast and fails may have its log put aside right before it ends:
+/// what isn't in the log any more, or yet, is at the end of the newest part of it.
+fn end_of_log(log: &Path) -> io::Result<Vec<u8>> {
+    let (bytes, live) = end_of(log, MOST_READ)?;
+    let missing = MOST_READ.saturating_sub(bytes.len() as u64);
+    let Some(aside) = newest_part(log).filter(|_| missing > 0) else {
+        return Ok(bytes);
+    };
+    let (mut all, part) = end_of(&aside, missing)?;
+    if part == live {
+        // It was put aside just now.
+        return Ok(bytes);
+    }
+    all.extend(bytes);
+    Ok(all)
+}
+
+/// The newest of a log's parts that were put aside.
+fn newest_part(log: &Path) -> Option<PathBuf> {
+    let (n, attempt, _) = parse_log(log.file_name()?.to_str()?)?;
+    let dir = log.parent()?;
+    let parts = fs::read_dir(dir).ok()?.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        match parse_log(&name)? {
+            (of, its, LogPart::Rotated(k)) if (of, its) == (n, attempt) => Some((k, name)),
+            _ => None,
+        }
+    });
+    parts.max().map(|(_, name)| dir.join(name))
 }
 
 /// The end of a text, at most `most` bytes of it, in whole characters.
@@ -103,7 +137,7 @@ fn of_log(bytes: &[u8]) -> String {
 #[must_use]
 pub fn read(bundle: &Path, log: &Path, failed: bool) -> Option<String> {
     // What can't be read was not said: no exit waits for its last words.
-    let bytes = end_of(&bundle.join(FILE), MOST as u64).unwrap_or_default();
+    let (bytes, _) = end_of(&bundle.join(FILE), MOST as u64).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let said = tail(&text, MOST);
     if !said.is_empty() {
@@ -112,7 +146,7 @@ pub fn read(bundle: &Path, log: &Path, failed: bool) -> Option<String> {
     if !failed || bundle.join(FALLBACK).symlink_metadata().is_err() {
         return None;
     }
-    let logged = of_log(&end_of(log, MOST_READ).unwrap_or_default());
+    let logged = of_log(&end_of_log(log).unwrap_or_default());
     Some(logged).filter(|text| !text.is_empty())
 }
 

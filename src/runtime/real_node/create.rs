@@ -38,7 +38,7 @@ impl<I: ImageSource> RealNode<I> {
         let id = &request.intent.container;
         // What was begun and given up goes on to its end on a thread: what it makes is found, and
         // doesn't get a second monitor.
-        drop(self.turn(id).await);
+        drop(self.turn(id).await?);
         if let Some(found) = self.found(id).await? {
             return Ok(found);
         }
@@ -93,7 +93,7 @@ impl<I: ImageSource> RealNode<I> {
     /// Makes the bundle and spawns its monitor, in one piece of work that goes on to its end if
     /// the caller gives up; a `remove` waits for that end, so nothing appears after it.
     async fn begin(&self, request: &CreateRequest<'_>) -> Result<(), Failure> {
-        let turn = self.turn(&request.intent.container).await;
+        let turn = self.turn(&request.intent.container).await?;
         let owned = Owned {
             intent: request.intent.clone(),
             instance: request.instance.to_owned(),
@@ -102,7 +102,8 @@ impl<I: ImageSource> RealNode<I> {
             users: request.users,
         };
         let tried = format!("make the bundle of {}", request.intent.container);
-        self.off_thread(&tried, move |node| {
+        let limit = self.0.deadlines.create;
+        let begun = self.off_thread(&tried, move |node| {
             let _turn = turn;
             let (inner, intent) = (&node.0, &owned.intent);
             let id = &intent.container;
@@ -128,8 +129,9 @@ impl<I: ImageSource> RealNode<I> {
             let container = &owned.workload.containers[usize::from(id.n)];
             let spawned = inner.conmon.spawn(id, container.tty, container.stdin);
             spawned.map_err(|e| failure::of_monitor(id, e))
-        })
-        .await
+        });
+        let begun = tokio::time::timeout(limit, begun).await;
+        begun.unwrap_or_else(|_| Err(failure::late(tried.clone(), limit)))
     }
 
     /// What a create answers, from runc's own record; from now on its processes are watched.

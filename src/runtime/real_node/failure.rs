@@ -1,6 +1,6 @@
 //! What an error of the edge means for the retry policy: one table.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use crate::{
     model::ids::{ContainerId, Uid},
@@ -46,6 +46,14 @@ fn failure<E: Error + Send + Sync + 'static>(
         kind
     };
     Failure::new(kind, tried, error)
+}
+
+/// Work on files isn't done in time; it goes on by itself.
+pub(super) fn late(tried: String, limit: Duration) -> Failure {
+    let seconds = limit.as_secs();
+    let message = format!("not done after {seconds} s: a file system that it is at may hang");
+    let error = io::Error::new(io::ErrorKind::TimedOut, message);
+    Failure::new(FailureKind::Transient, tried, error)
 }
 
 fn call_kind(error: &CallError) -> FailureKind {

@@ -288,9 +288,12 @@ impl<I: ImageSource> RealNode<I> {
     }
 
     /// Waits until nobody else is at work on the attempt's files. Work on a thread goes on when
-    /// the future that waits for it is dropped, so it takes its turn along.
-    async fn turn(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
-        self.0.turns.take(id).await
+    /// the future that waits for it is dropped, so it takes its turn along; what it hangs on (a
+    /// dead mount) may never end, and whoever waits for it may keep others waiting.
+    async fn turn(&self, id: &ContainerId) -> Result<OwnedMutexGuard<()>, Failure> {
+        let limit = self.0.deadlines.call;
+        let turn = tokio::time::timeout(limit, self.0.turns.take(id)).await;
+        turn.map_err(|_| failure::late(format!("go on with {id}"), limit))
     }
 
     /// Drops what is kept in memory of a removed attempt.

@@ -99,7 +99,7 @@ impl<I: ImageSource> RealNode<I> {
     }
 
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), Failure> {
-        let turn = self.turn(id).await;
+        let turn = self.turn(id).await?;
         self.end(id).await?;
         let hung = self.forget(id).await?;
         let of = id.clone();

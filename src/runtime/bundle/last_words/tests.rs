@@ -24,7 +24,7 @@ impl Ground {
     }
 
     fn log(&self) -> PathBuf {
-        self.0.path().join("log")
+        self.0.path().join("0-1.log")
     }
 
     fn read(&self, failed: bool) -> Option<String> {
@@ -76,4 +76,20 @@ fn no_link_and_no_fifo_is_read_for_them() {
     assert_eq!(ground.read(true), None);
     fs::remove_file(ground.file()).unwrap();
     assert_eq!(ground.read(true), None);
+}
+
+#[test]
+fn a_log_that_was_put_aside_right_before_the_end_goes_on_in_its_newest_part() {
+    let ground = Ground::new(MessagePolicy::FallbackToLogsOnError);
+    let aside = |k: u32| ground.0.path().join(format!("0-1.log.{k}"));
+    let line = |text: &str| format!("2026-01-01T00:00:00.0Z stderr F {text}\n");
+    fs::write(aside(9), line("old")).unwrap();
+    fs::write(aside(10), line("why") + &line("it failed")).unwrap();
+    fs::write(ground.0.path().join("0-2.log.11"), line("another")).unwrap();
+    // Its monitor hasn't opened it anew.
+    assert_eq!(ground.read(true).unwrap(), "why\nit failed");
+    fs::write(ground.log(), line("at last")).unwrap();
+    assert_eq!(ground.read(true).unwrap(), "why\nit failed\nat last");
+    fs::write(ground.log(), line("x").repeat(1000)).unwrap();
+    assert!(!ground.read(true).unwrap().contains("failed"));
 }
