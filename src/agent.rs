@@ -90,18 +90,21 @@ impl AgentError {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT; containers go on running.
+/// Runs the daemon until SIGTERM, SIGINT, or SIGHUP (its terminal is closed; there is nothing to
+/// reload); containers go on running.
 ///
 /// # Errors
 /// It could not start, or the journal could not be closed in order.
 pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signal)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(AgentError::Signal)?;
     let ground = ground::prepare(&config).await?;
     let agent = Agent::start(&config, ground).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM"),
         _ = interrupt.recv() => tracing::info!("SIGINT"),
+        _ = hangup.recv() => tracing::info!("SIGHUP"),
     }
     agent.end().await
 }

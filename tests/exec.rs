@@ -105,7 +105,7 @@ fn a_command_is_as_if_it_ran_here() {
     let unknown = said(&["nobody", "--", "true"]);
     assert_eq!(unknown.code, 3, "{unknown:?}");
     let unknown = said(&["web", "-c", "other", "--", "true"]);
-    assert_eq!(unknown.code, 1, "{unknown:?}");
+    assert_eq!(unknown.code, 3, "{unknown:?}");
     assert!(unknown.err.contains("it has web"), "{unknown:?}");
     assert_eq!(said(&["web"]).code, 2, "no command");
 

@@ -547,3 +547,42 @@ fn running_waits_for_the_hook_after_the_start_though_the_daemon_is_killed_in_it(
     gone(&daemon, &pod);
     daemon.until_nothing_is_left();
 }
+
+#[test]
+fn ready_is_what_its_readiness_probes_say_and_init_containers_do_not_count() {
+    let daemon = node();
+    let is_ready = json!({ "exec": { "command": ["/bin/test", "-e", "/shared/is-ready"] } });
+    let probe = json!({ "readinessProbe": with(is_ready, json!({ "periodSeconds": 1, "failureThreshold": 1 })) });
+    let inits = [
+        container(&daemon, "init", "say 'init ends'"),
+        sidecar(&daemon, "side", json!({})),
+    ];
+    let work = with(
+        container(&daemon, "work", "say 'work begins'; exec sleep 1000000"),
+        probe,
+    );
+    let spec = json!({ "terminationGracePeriodSeconds": 1 });
+    let pod = Pod::new(&daemon, "web", &inits, work, spec);
+    daemon.apply(&pod.definition);
+    let shown = |d: &Daemon, ready: &str| {
+        let table = d.ok(&["ps"]).out;
+        let row = table.lines().find(|line| line.starts_with(&pod.id()));
+        row.is_some_and(|row| row.split_whitespace().nth(1) == Some(ready))
+            .then_some(())
+    };
+    pod.says(&daemon, "work begins", 1);
+    daemon.wait("1/2", |d| shown(d, "1/2"));
+    pod.open("is-ready");
+    daemon.wait("2/2", |d| shown(d, "2/2"));
+    let row = daemon.row(&pod.id()).unwrap();
+    let of = |name: &str| {
+        let all = row["containers"].as_array().unwrap();
+        let one = all.iter().find(|c| c["name"] == name).unwrap();
+        (one["role"].clone(), one["ready"].clone())
+    };
+    assert_eq!(of("init"), (json!("init"), json!(false)));
+    assert_eq!(of("side"), (json!("sidecar"), json!(true)));
+    assert_eq!(of("work"), (json!("main"), json!(true)));
+    fs::remove_file(pod.dir.join("is-ready")).unwrap();
+    daemon.wait("1/2", |d| shown(d, "1/2"));
+}

@@ -422,3 +422,21 @@ fn a_monitor_that_is_just_opening_its_log_when_the_daemon_is_killed_is_not_told_
     }
     signal(daemon.pids()["web@cli"][0], "CONT");
 }
+
+#[test]
+fn following_ends_with_a_container_that_is_over_for_good() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    let mut job = daemon.definition("job", "echo begin; sleep 1; echo end; exit 3");
+    job["spec"]["restartPolicy"] = "Never".into();
+    daemon.apply(&job);
+    let said = daemon.ok(&["logs", "-f", "job"]);
+    assert_eq!(said.out, "begin\nend\n");
+    // Of what runs for ever it ends with the instance.
+    daemon.apply(&daemon.definition("web", "echo begin; exec sleep 1000000"));
+    daemon.until("web@cli", "Running");
+    let mut follower = Follower::start(&daemon, &["-f", "web"]);
+    daemon.wait("its line", |_| (follower.text() == "begin\n").then_some(()));
+    daemon.ok(&["delete", "web"]);
+    daemon.wait("its end", |_| follower.0.try_wait().unwrap());
+}

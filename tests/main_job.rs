@@ -564,6 +564,19 @@ fn an_orderly_end_makes_the_store_durable() {
 }
 
 #[test]
+fn a_closed_terminal_ends_the_daemon_in_order_and_its_containers_run_on() {
+    let mut daemon = Daemon::prepare();
+    daemon.start();
+    daemon.apply(&daemon.definition("web", "exec sleep 1000000"));
+    daemon.until("web@cli", "Running");
+    let pids = daemon.pids();
+    assert_eq!(daemon.end_by("HUP").code(), Some(0));
+    assert!(daemon.log().contains("SIGHUP"), "{}", daemon.log());
+    daemon.start();
+    assert_eq!(daemon.pids(), pids);
+}
+
+#[test]
 fn a_test_that_panics_leaves_nothing_on_the_machine() {
     let left = std::panic::catch_unwind(|| {
         let mut daemon = Daemon::prepare();

@@ -191,6 +191,43 @@ fn two_pods_talk_over_the_bridge_and_a_host_port_answers_from_inside_and_outside
 }
 
 #[test]
+fn what_failed_for_good_gives_back_its_port_its_address_and_its_memory() {
+    let mut daemon = Daemon::prepare().network("");
+    daemon.start();
+    let port = free_port();
+    let total = daemon.status()["capacity"]["memory_bytes"].as_u64();
+    let most = total.map_or_else(|| "1Gi".to_owned(), |bytes| (bytes * 2 / 3).to_string());
+    let asks = |name: &str, script: &str| {
+        let mut definition = with_port(&daemon, name, script, port);
+        let container = &mut definition["spec"]["containers"][0];
+        container["resources"] = json!({ "requests": { "memory": most } });
+        definition
+    };
+    let mut main = asks("main", "echo words; exit 3");
+    let mut init = asks("init", SERVE);
+    let mut failing = daemon.definition("begin", "exit 4")["spec"]["containers"][0].clone();
+    failing["name"] = json!("begin");
+    init["spec"]["initContainers"] = json!([failing]);
+    for definition in [&mut main, &mut init] {
+        definition["spec"]["restartPolicy"] = json!("Never");
+        daemon.apply(definition);
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let row = daemon.until(&format!("{name}@cli"), "Failed");
+        let netns = format!("/run/netns/rk-{}", row["uid"].as_str().unwrap());
+        daemon.wait("its sandbox to go", |d| {
+            let left = leaks::addresses(&d.run()).len() + rules(d).len();
+            (left == 0 && !Path::new(&netns).exists()).then_some(())
+        });
+        let row = daemon.row(&format!("{name}@cli")).unwrap();
+        assert_eq!(row["state"], "Failed", "it is still shown");
+    }
+    assert!(daemon.ok(&["logs", "main"]).out.contains("words"));
+    daemon.apply(&asks("server", SERVE));
+    daemon.until("server@cli", "Running");
+    daemon.wait("its port", |_| get(([127, 0, 0, 1], port)));
+}
+
+#[test]
 fn three_containers_share_localhost_ipc_memory_and_hostname() {
     let mut daemon = Daemon::prepare().network("");
     daemon.start();

@@ -57,7 +57,7 @@ fn meant(record: &InstanceRecord, name: Option<&str>) -> Result<ContainerId, Des
         ([n], _) => *n,
         ([], Some(name)) => {
             let message = format!("{instance} has no container {name:?}: it has {}", names());
-            return Err(DeskError::Unfit(message));
+            return Err(DeskError::NoContainer(message));
         }
         _ => {
             let message = format!(

@@ -107,6 +107,9 @@ pub enum DeskError {
     /// No such instance, or several of that name.
     #[error(transparent)]
     Find(#[from] FindError),
+    /// The instance has no such container.
+    #[error("{0}")]
+    NoContainer(String),
     /// It can't be done, and won't be by asking again.
     #[error("{message}")]
     Refused {

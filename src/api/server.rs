@@ -88,7 +88,9 @@ fn document<T: Serialize>(answer: Result<T, DeskError>) -> Result<Response<Docum
 fn refusal(error: &DeskError) -> Status {
     let text = one_line(error);
     match error {
-        DeskError::Find(FindError::NotFound(_)) => Status::not_found(text),
+        DeskError::Find(FindError::NotFound(_)) | DeskError::NoContainer(_) => {
+            Status::not_found(text)
+        }
         DeskError::Find(FindError::Ambiguous { .. }) => Status::invalid_argument(text),
         DeskError::Refused { reason, .. } => {
             Status::failed_precondition(format!("{reason}: {text}"))

@@ -14,17 +14,22 @@ use super::{
     records::{self, Changes, Names},
 };
 use crate::{
+    ledger::offline,
     model::ids::{Position, Uid},
     view::{FindError, Found, find},
 };
 use cri::{Joiner, Sink};
 use files::{Attempts, Reader, Until};
 
+/// `-f` looks whether the container is over in every so-manieth second in which nothing comes, the
+/// first of them too: the whole journal is read for that.
+const LOOK_EVERY: u32 = 5;
+
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Read from the log files: works with the daemon alive or dead. -f goes on \
 with the next attempt when
-the container restarts.
+the container restarts, and ends when it is over for good.
 
 Examples:
   riklet logs web
@@ -65,7 +70,7 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
     let attempts = Attempts::new(dir, place.n);
     let Some(attempt) = attempts.newest(usize::from(args.previous)) else {
         if args.follow {
-            return follow(args, &attempts, 0, since);
+            return follow(args, (&state_dir, &place), &attempts, 0, since);
         }
         let what = if args.previous {
             "no former log"
@@ -78,7 +83,7 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
         )));
     };
     if args.follow {
-        return follow(args, &attempts, attempt, since);
+        return follow(args, (&state_dir, &place), &attempts, attempt, since);
     }
     let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
     let mut joiner = Joiner::default();
@@ -102,14 +107,16 @@ fn unreadable(path: &Path, error: &io::Error) -> CliError {
     CliError::says(format!("cannot read {}: {error}", path.display()))
 }
 
-/// What is there by `tail`, then what comes.
+/// What is there by `tail`, then what comes, until nothing comes any more.
 fn follow(
     args: &Args,
+    (state_dir, place): (&Path, &Place),
     attempts: &Attempts,
     attempt: u32,
     since: Option<Timestamp>,
 ) -> Result<(), CliError> {
     let changes = Changes::of(attempts.dir());
+    let (mut ends, mut silent) = (false, 0_u32);
     let mut reader = Reader::new(attempts, attempt, Until::Forever);
     let mut sink = Sink::new(io::stdout().lock(), args.tail, since, args.timestamps);
     let mut joiner = Joiner::default();
@@ -128,8 +135,22 @@ fn follow(
         }
         // From here on everything is new.
         sink.finish().map_err(out)?;
-        changes.wait();
+        if ends {
+            return joiner.finish(|entry| sink.take(entry)).map_err(out);
+        }
+        silent = if changes.wait() { 0 } else { silent + 1 };
+        // Looked at only where nothing comes; what came until then is read once more.
+        ends = silent % LOOK_EVERY == 1 && is_over(state_dir, place);
     }
+}
+
+/// Does the container write nothing any more, ever? Not while it can't be known.
+fn is_over(state_dir: &Path, place: &Place) -> bool {
+    let Ok(known) = offline::load(state_dir) else {
+        return false;
+    };
+    let record = known.fold.instances.get(&place.uid);
+    record.is_none_or(|record| record.is_over(place.n) || record.is_spent())
 }
 
 struct Place {

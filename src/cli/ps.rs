@@ -75,9 +75,14 @@ pub(super) fn text(rows: &[PsRow], wide: bool, now: Option<jiff::Timestamp>) -> 
     )
 }
 
+/// As kubectl counts: init containers that run to their end are none of those that serve.
 fn ready(row: &PsRow) -> String {
-    let running = row.containers.iter().filter(|c| c.state == "running");
-    format!("{}/{}", running.count(), row.containers.len())
+    let serving = || row.containers.iter().filter(|c| c.role != "init");
+    format!(
+        "{}/{}",
+        serving().filter(|c| c.ready).count(),
+        serving().count()
+    )
 }
 
 fn state(row: &PsRow) -> String {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use notify::{RecursiveMode, Watcher as _};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 
 use super::{CliError, output::warn};
 use crate::{
@@ -64,9 +64,12 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn of(dir: &Path) -> Self {
         let (tell, hints) = mpsc::sync_channel(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // One waiting hint is enough.
-            let _ = tell.try_send(());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // That somebody reads (we ourselves, each time that we look) is no change.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                // One waiting hint is enough.
+                let _ = tell.try_send(());
+            }
         });
         let watcher = watcher.ok().and_then(|mut watcher| {
             watcher
@@ -80,11 +83,16 @@ impl Changes {
         }
     }
 
-    pub(super) fn wait(&self) {
+    /// Waits for a change, for a second at most. Was there one?
+    pub(super) fn wait(&self) -> bool {
         match self.hints.recv_timeout(LOOK_AGAIN) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
             // Without a watch there is only the clock.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_AGAIN),
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(LOOK_AGAIN);
+                false
+            }
         }
     }
 }

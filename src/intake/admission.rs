@@ -10,8 +10,7 @@ use std::net::IpAddr;
 use crate::model::{
     fold::{Desired, Fold, InstanceRecord},
     ids::InstanceId,
-    phase::Phase,
-    spec::{RestartPolicy, Role, WorkloadSpec},
+    spec::{Role, WorkloadSpec},
     state::Reason,
 };
 
@@ -85,18 +84,8 @@ fn holders(fold: &Fold) -> impl Iterator<Item = Holder<'_>> {
 }
 
 fn holds(record: &InstanceRecord) -> bool {
-    let ended = record.spec.as_ref().is_some_and(|spec| {
-        spec.restart_policy != RestartPolicy::Always
-            && spec.main().all(|(n, _)| {
-                record.containers.get(n).is_some_and(|c| {
-                    c.generation == record.generation
-                        && matches!(c.phase, Phase::Exited | Phase::Done)
-                        && c.next_up.is_none()
-                })
-            })
-    });
     let wanted = record.desired == Desired::Run && record.refusal.is_none();
-    wanted && !record.is_evicted() && !ended
+    wanted && !record.is_spent()
 }
 
 /// What a workload's containers are promised together: what runs at once, or more if an init

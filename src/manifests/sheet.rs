@@ -50,7 +50,10 @@ impl Sheet {
             match &file.text {
                 // Somebody is about to write it: that is no way to remove what it held.
                 Ok(text) if !text.contains("kind") => {
-                    let why = "has no document";
+                    let why = match text.trim().is_empty() {
+                        true => "is empty",
+                        false => "names no kind: is it half-written, or no definition at all?",
+                    };
                     sheet.fault(&file.name, None, Reason::InvalidDefinition, why);
                 }
                 Ok(text) => texts.push((file.name.clone(), text.clone())),

@@ -66,16 +66,20 @@ pub fn plan_instance(
     if record.completed() && circumstances.acknowledged && plan.actions.is_empty() {
         plan_completed(&turn, &mut plan);
     }
-    if record.is_evicted() && plan.actions.is_empty() {
-        plan_evicted(&turn, &mut plan);
+    if record.is_spent() && plan.actions.is_empty() {
+        plan_spent(&turn, &mut plan);
     }
     plan
 }
 
-/// Nothing of it lives any more: what it took of the disk is given back. Its logs stay.
-fn plan_evicted(turn: &Turn<'_>, plan: &mut InstancePlan) {
+/// Nothing of it lives any more: what it took of the node (disk, memory, an address, ports) is given
+/// back. Its logs stay.
+fn plan_spent(turn: &Turn<'_>, plan: &mut InstancePlan) {
     if turn.observed.containers.is_empty() && turn.observed.leftovers {
-        let why = "it was evicted, and what it took of the node is given back";
+        let why = match turn.record.is_evicted() {
+            true => "it was evicted, and what it took of the node is given back",
+            false => "nothing of it starts again, and what it took of the node is given back",
+        };
         plan.push(Action::RemoveSandbox, why);
     }
 }
@@ -86,8 +90,6 @@ fn plan_completed(turn: &Turn<'_>, plan: &mut InstancePlan) {
     if turn.record.source == Source::Scheduler || turn.record.queued.is_some() {
         let why = "every container has completed, and the scheduler knows";
         plan_end(turn, why, plan);
-    } else if turn.observed.leftovers {
-        plan.push(Action::RemoveSandbox, "every container has completed");
     }
 }
 

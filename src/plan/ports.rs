@@ -44,8 +44,7 @@ pub fn holders<'a>(fold: &'a Fold, uid: &Uid) -> impl Iterator<Item = Holder<'a>
             let mut ports = s.host_ports();
             ports.any(|(_, p)| clash(p, port))
         });
-        let ended = record.completed() || record.is_evicted();
-        let leaving = record.desired == Desired::Gone || ended || !still_wanted;
+        let leaving = record.desired == Desired::Gone || record.is_spent() || !still_wanted;
         Some(Holder {
             record,
             port,

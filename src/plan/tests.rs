@@ -375,9 +375,9 @@ fn what_exited_follows_its_policy() {
             "remove 0-1",
         ),
         (
-            "no other start, nothing left",
+            "no other start, nothing left of its containers",
             row(1, Never).exited(1, None),
-            "",
+            "remove-sandbox",
         ),
         (
             "its start failed half-way, and something lives",
@@ -389,7 +389,7 @@ fn what_exited_follows_its_policy() {
             row(1, Never)
                 .exited(0, None)
                 .with(|c| c.phase = Phase::Done),
-            "",
+            "remove-sandbox",
         ),
         (
             "completed, and the scheduler knows",

@@ -61,7 +61,7 @@ pub struct Context<N, B> {
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) signalled: BTreeSet<ContainerId>,
-    pub(super) kills: BTreeMap<ContainerId, u32>,
+    pub(super) kills: BTreeMap<ContainerId, (u32, u64)>,
     held: BTreeSet<Uid>,
     /// When each degraded mode of the runtime was last met.
     met: BTreeMap<DegradedMode, u64>,

@@ -193,13 +193,15 @@ impl<N: Node, B: Book> Context<N, B> {
     }
 
     async fn kill(&self, container: &ContainerId) -> Result<Done, ActionError> {
-        let kills = {
+        let now = self.book.now().up;
+        let (kills, first) = {
             let mut memory = self.memory();
-            let kills = memory.kills.entry(container.clone()).or_default();
+            let (kills, first) = memory.kills.entry(container.clone()).or_insert((0, now));
             *kills += 1;
-            *kills
+            (*kills, *first)
         };
-        if kills > 1 {
+        // Something else that ends in that moment has the plan made anew, and it says the same.
+        if now >= first + KILL_RECHECK_MS {
             tracing::warn!(%container, kills, "it outlives SIGKILL so far");
         }
         self.node

@@ -110,7 +110,7 @@ pub(super) fn plan_seen<N: Node, B: Book>(
         let spec = r.spec.as_ref();
         spec.is_some_and(|spec| spec.host_ports().next().is_some())
     };
-    let over = |r: &InstanceRecord| (r.completed() || r.is_evicted()) && has_ports(r);
+    let over = |r: &InstanceRecord| r.is_spent() && has_ports(r);
     let left = observed.leftovers || !observed.containers.is_empty();
     let vacated = matches!(&known, Known::Record(record, _) if over(record) && !left);
     context.note_vacated(uid, vacated);

@@ -262,14 +262,22 @@ fn coming(record: &InstanceRecord, drained: bool, now: Option<&Moment>) -> Vec<S
                 when(stop.deadline_up, now)
             ));
         }
+        let lacks_image = record.container_spec(n).is_some_and(|spec| {
+            let image = record.images.get(&spec.image);
+            image.is_none_or(|known| known.snapshot.is_none())
+        });
         if let Some(up) = container.next_up
             && !container.phase.may_live()
+            && !lacks_image
             && record.desired == Desired::Run
         {
             next.push(format!("container {name} is started {}", when(up, now)));
         }
     }
     if record.desired == Desired::Run {
+        if let Some(up) = record.sandbox.as_ref().and_then(|sandbox| sandbox.retry_up) {
+            next.push(format!("its sandbox is tried again {}", when(up, now)));
+        }
         for (image, known) in &record.images {
             if let Some(up) = known.retry_up.filter(|_| known.snapshot.is_none()) {
                 next.push(format!("image {image} is tried again {}", when(up, now)));

@@ -245,7 +245,7 @@ fn retried(retryable: bool) -> &'static str {
     if retryable {
         "; it is tried again"
     } else {
-        "; another try would end the same way"
+        "; it won't succeed until that is mended, and is tried again all the same"
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::{
     fold::{ContainerRecord, Desired, Fold, InstanceRecord},
     ids::{Position, Source},
     phase::Phase,
+    spec::Role,
     state::{Reason, State, StateReport},
 };
 
@@ -49,8 +50,14 @@ pub struct ContainerRow {
     pub name: String,
     /// The name of its last attempt; none before the first.
     pub id: Option<String>,
+    /// What it is there for: `main`, `init` or `sidecar`.
+    #[serde(default)]
+    pub role: String,
     /// `waiting`, `creating`, `created`, `running`, `stopping` or `exited`.
     pub state: String,
+    /// Is it up, and says its readiness probe so, if it has one?
+    #[serde(default)]
+    pub ready: bool,
     /// Its init process while there is one.
     pub pid: Option<i32>,
     /// Starts after the first one.
@@ -176,7 +183,9 @@ fn container_row(record: &InstanceRecord, n: Position) -> ContainerRow {
     ContainerRow {
         name: spec.map_or_else(|| container.name.clone(), |spec| spec.name.clone()),
         id: record.current(n).map(|id| id.to_string()),
+        role: role_word(record.role(n)).to_owned(),
         state: container_state(container).to_owned(),
+        ready: record.is_ready(n),
         pid: container.process.map(|p| p.pid),
         restarts: container.restarts,
         exit_code: over.and_then(|last| last.exit.code),
@@ -184,6 +193,14 @@ fn container_row(record: &InstanceRecord, n: Position) -> ContainerRow {
         image: image.to_owned(),
         image_digest: record.images.get(image).and_then(|i| i.digest.clone()),
         started_at: container.started.map(|(at, _)| at),
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Main => "main",
+        Role::Init => "init",
+        Role::Sidecar => "sidecar",
     }
 }
 
@@ -206,7 +223,9 @@ fn unclaimed_row(unclaimed: &Unclaimed) -> PsRow {
             .map(|id| ContainerRow {
                 name: String::new(),
                 id: Some(id.clone()),
+                role: String::new(),
                 state: "running".to_owned(),
+                ready: false,
                 pid: None,
                 restarts: 0,
                 exit_code: None,

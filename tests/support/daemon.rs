@@ -332,12 +332,17 @@ impl Daemon {
 
     /// SIGTERM, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        signal(self.pid(), "TERM");
+        self.end_by("TERM")
+    }
+
+    /// The same by this signal.
+    pub fn end_by(&mut self, name: &str) -> ExitStatus {
+        signal(self.pid(), name);
         let mut child = self.child.take().unwrap();
         ended(&mut child, SOON).unwrap_or_else(|| {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("SIGTERM didn't end it in {SOON:?}\n{}", self.log_tail())
+            panic!("SIG{name} didn't end it in {SOON:?}\n{}", self.log_tail())
         })
     }
 

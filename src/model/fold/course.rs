@@ -73,6 +73,13 @@ impl InstanceRecord {
                 || (self.having(Role::Init).any(stuck) && !self.having(Role::Main).any(runs)))
     }
 
+    /// Does nothing of it start again, however it ended? What it takes of the node is given back
+    /// once nothing of it lives; what is known of it, and its logs, stay.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.is_evicted() || self.work_over()
+    }
+
     fn is_current(&self, n: Position) -> bool {
         self.container(n)
             .is_some_and(|c| c.generation == self.generation)
