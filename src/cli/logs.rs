@@ -77,9 +77,13 @@ pub(super) fn execute(args: &Args) -> Result<(), CliError> {
         } else {
             "no log yet"
         };
+        let of = match &place.container {
+            Some(name) => format!("container {name} of {}", args.instance),
+            None => args.instance.clone(),
+        };
         return Err(CliError::says(format!(
-            "{} of {} has {what} (see `riklet explain {}`)",
-            place.container, args.instance, args.instance
+            "{of} has {what} (see `riklet explain {}`)",
+            args.instance
         )));
     };
     if args.follow {
@@ -156,7 +160,8 @@ fn is_over(state_dir: &Path, place: &Place) -> bool {
 struct Place {
     uid: Uid,
     n: Position,
-    container: String,
+    /// Its name, where that is known: of what was refused nothing is.
+    container: Option<String>,
 }
 
 fn resolve(args: &Args, state_dir: &Path) -> Result<Place, CliError> {
@@ -205,12 +210,8 @@ fn resolve(args: &Args, state_dir: &Path) -> Result<Place, CliError> {
         }
         None => 0,
     };
-    let name = known.get(usize::from(n));
-    Ok(Place {
-        uid,
-        n,
-        container: name.map_or_else(|| format!("container {n}"), |n| format!("container {n}")),
-    })
+    let container = known.get(usize::from(n)).cloned();
+    Ok(Place { uid, n, container })
 }
 
 /// A moment, or how long ago.

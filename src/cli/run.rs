@@ -96,7 +96,9 @@ impl LogFlags {
     pub(super) fn init(&self) {
         let filter = match &self.log_level {
             Some(level) => EnvFilter::new(level),
-            None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+            // notify says at info that a watch went with what it watched: nothing to know.
+            None => EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| EnvFilter::new("info,notify=warn")),
         };
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)

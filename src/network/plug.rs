@@ -8,7 +8,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -130,8 +130,8 @@ pub struct Network {
     /// Where the own network's list is kept, and where its addresses.
     keep: PathBuf,
     addresses: PathBuf,
-    /// Who reads and writes that list: the first sandboxes of a node are asked for at once, and
-    /// the subnet is chosen once.
+    /// Who reads and writes that list, or takes the bridge away: the first sandboxes of a node are
+    /// asked for at once, and the subnet is chosen once.
     turn: Arc<Mutex<()>>,
 }
 
@@ -149,12 +149,26 @@ impl Network {
         }
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In turn: what somebody else has made anew meanwhile isn't taken for what he has removed.
+    fn clear_half_made_bridge(&self) -> Result<(), NetworkError> {
+        let _turn = self.turn();
+        let bridge = own::bridge(&self.node);
+        if links::is_half_made(&bridge) {
+            links::delete(&bridge).map_err(|source| NetworkError::Bridge { bridge, source })?;
+        }
+        Ok(())
+    }
+
     /// Text and list of the network that is joined now; blocks on files.
     fn current(&self) -> Result<(String, ConfigList), NetworkError> {
         if let Some(dir) = &self.config.conf_dir {
             return Ok(ConfigList::load(dir)?);
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn();
         let text = own::text(&self.node, self.config.subnet, &self.keep, &self.addresses);
         let text = text.map_err(|source| NetworkError::Own {
             path: self.keep.clone(),
@@ -207,9 +221,8 @@ impl Network {
         netns: &Path,
     ) -> Result<Value, NetworkError> {
         let list = ConfigList::parse(&claim.config)?;
-        let bridge = own::bridge(&self.node);
-        if self.is_own(&claim.network) && links::is_half_made(&bridge) {
-            links::delete(&bridge).map_err(|source| NetworkError::Bridge { bridge, source })?;
+        if self.is_own(&claim.network) {
+            self.clear_half_made_bridge()?;
         }
         let added = self.cni.add(&list, at(uid, claim, Some(netns))).await;
         added.map_err(failed("join", claim))
