@@ -44,6 +44,11 @@ pub(super) enum Done {
         /// In CLOCK_BOOTTIME ms.
         up: u64,
     },
+    /// Go on; these may have waited for what was given back.
+    Freed {
+        /// Other incarnations.
+        for_ports: Vec<Uid>,
+    },
     /// Nothing is left of the incarnation; these have begun in its place.
     Removed {
         /// New incarnations.
@@ -127,11 +132,12 @@ impl<N: Node, B: Book> Context<N, B> {
             Action::Kill { container } => self.kill(container).await,
             Action::Remove { container } => self.remove(container).await,
             Action::RemoveSandbox => {
+                let for_ports = self.book.read(|fold| ports::waiting_for(fold, uid));
                 self.node
                     .remove_sandbox(uid)
                     .await
                     .map_err(ActionError::Node)?;
-                Ok(Done::Next)
+                Ok(Done::Freed { for_ports })
             }
             Action::RecordRemoved => self.record_removed(uid).await,
         }

@@ -152,7 +152,7 @@ pub(super) async fn run_turn<N: Node, B: Book>(
             }
         };
         end.wake_up = plan.wake_up;
-        end.also = context.leaving_before(uid);
+        end.also.extend(context.leaving_before(uid));
         if plan.actions.is_empty() {
             return end;
         }
@@ -210,6 +210,7 @@ async fn run_plan<N: Node, B: Book>(
         context.ring(uid);
         match done {
             Ok(Done::Next) => {}
+            Ok(Done::Freed { for_ports }) => end.also.extend(for_ports),
             Ok(Done::Replan) => return Next::Again,
             Ok(Done::Wait { up }) => {
                 end.wake_up = Some(end.wake_up.map_or(up, |w| w.min(up)));

@@ -10,6 +10,7 @@ use crate::{
         ids::{InstanceId, Seq},
         line::Moment,
         phase::Phase,
+        spec::Port,
     },
 };
 
@@ -217,4 +218,50 @@ async fn an_instruction_that_is_judged_while_its_instance_goes_is_not_lost() {
         assert_eq!(begun, Vec::from_iter(live));
         assert_eq!(begun.len(), usize::from(!destroyed), "{destroyed}");
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_port_of_what_failed_for_good_is_woken_when_it_is_free() {
+    let race = Race::new().await;
+    let accept = |name: &str| {
+        let text = definition("Never", 1, 1);
+        let mut spec = definition::parse(&text, Strictness::Lenient).unwrap().spec;
+        spec.containers[0].ports.push(Port {
+            host: 8080,
+            container: 80,
+            protocol: "TCP".to_owned(),
+            name: None,
+            host_ip: None,
+        });
+        let uid = draw();
+        let accepted = Event::Accepted {
+            uid: uid.clone(),
+            instance: name.parse().unwrap(),
+            source: Source::Scheduler,
+            definition: text,
+            spec: Box::new(spec),
+            warnings: Vec::new(),
+        };
+        race.book.record(accepted).unwrap();
+        uid
+    };
+    let turn = async |uid: &Uid| run_turn(&race.context, uid, &Superseded::default()).await;
+    let fails = accept("fails");
+    turn(&fails).await;
+    let id = race
+        .book
+        .read(|fold| fold.instances[&fails].current(0))
+        .unwrap();
+    race.node.exit(&id, 3);
+    // Its end is known when the next one comes, and its sandbox still there.
+    race.node
+        .fault(Verb::RemoveSandbox, Fault::Before(FailureKind::Transient));
+    assert!(turn(&fails).await.failed);
+    let next = accept("next");
+    turn(&next).await;
+    let end = turn(&fails).await;
+    assert!(end.also.contains(&next), "{:?}", end.also);
+    turn(&next).await;
+    let runs = |fold: &Fold| fold.instances[&next].containers[0].phase;
+    assert_eq!(race.book.read(runs), Phase::Running);
 }
