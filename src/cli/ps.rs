@@ -77,12 +77,9 @@ pub(super) fn text(rows: &[PsRow], wide: bool, now: Option<jiff::Timestamp>) -> 
 
 /// As kubectl counts: init containers that run to their end are none of those that serve.
 fn ready(row: &PsRow) -> String {
-    let serving = || row.containers.iter().filter(|c| c.role != "init");
-    format!(
-        "{}/{}",
-        serving().filter(|c| c.ready).count(),
-        serving().count()
-    )
+    let serving = || row.containers.iter().filter(|c| c.serves());
+    let ready = serving().filter(|c| c.is_ready());
+    format!("{}/{}", ready.count(), serving().count())
 }
 
 fn state(row: &PsRow) -> String {

@@ -50,14 +50,15 @@ pub struct ContainerRow {
     pub name: String,
     /// The name of its last attempt; none before the first.
     pub id: Option<String>,
-    /// What it is there for: `main`, `init` or `sidecar`.
-    #[serde(default)]
-    pub role: String,
+    /// `init` or `sidecar`, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// `waiting`, `creating`, `created`, `running`, `stopping` or `exited`.
     pub state: String,
-    /// Is it up, and says its readiness probe so, if it has one?
-    #[serde(default)]
-    pub ready: bool,
+    /// Is it up, and do its probes and its hook say so? Only where that isn't what its state says:
+    /// a container that is running is ready otherwise, and any other isn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
     /// Its init process while there is one.
     pub pid: Option<i32>,
     /// Starts after the first one.
@@ -180,12 +181,13 @@ fn container_row(record: &InstanceRecord, n: Position) -> ContainerRow {
         .last_exit
         .as_ref()
         .filter(|_| !container.phase.may_live());
+    let state = container_state(container);
     ContainerRow {
         name: spec.map_or_else(|| container.name.clone(), |spec| spec.name.clone()),
         id: record.current(n).map(|id| id.to_string()),
-        role: role_word(record.role(n)).to_owned(),
-        state: container_state(container).to_owned(),
-        ready: record.is_ready(n),
+        role: role_word(record.role(n)).map(str::to_owned),
+        state: state.to_owned(),
+        ready: Some(record.is_ready(n)).filter(|ready| *ready != is_running(state)),
         pid: container.process.map(|p| p.pid),
         restarts: container.restarts,
         exit_code: over.and_then(|last| last.exit.code),
@@ -196,11 +198,29 @@ fn container_row(record: &InstanceRecord, n: Position) -> ContainerRow {
     }
 }
 
-fn role_word(role: Role) -> &'static str {
+fn role_word(role: Role) -> Option<&'static str> {
     match role {
-        Role::Main => "main",
-        Role::Init => "init",
-        Role::Sidecar => "sidecar",
+        Role::Main => None,
+        Role::Init => Some("init"),
+        Role::Sidecar => Some("sidecar"),
+    }
+}
+
+fn is_running(state: &str) -> bool {
+    state == "running"
+}
+
+impl ContainerRow {
+    /// Is it ready to serve?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.unwrap_or_else(|| is_running(&self.state))
+    }
+
+    /// Is it one of those that serve, and not an init container that runs to its end?
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.role.as_deref() != Some("init")
     }
 }
 
@@ -223,9 +243,9 @@ fn unclaimed_row(unclaimed: &Unclaimed) -> PsRow {
             .map(|id| ContainerRow {
                 name: String::new(),
                 id: Some(id.clone()),
-                role: String::new(),
+                role: None,
                 state: "running".to_owned(),
-                ready: false,
+                ready: Some(false),
                 pid: None,
                 restarts: 0,
                 exit_code: None,

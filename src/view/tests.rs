@@ -116,8 +116,7 @@ fn ps_has_the_shape_that_scripts_rely_on() {
             "state": "Running", "reason": null, "generation": 1, "restarts": 0, "ip": null,
             "created_at": "1970-01-01T00:00:01Z",
             "containers": [{
-                "name": "c0", "id": format!("{a}-0-1"), "role": "main", "state": "running",
-                "ready": true, "pid": 4242, "restarts": 0, "exit_code": null, "reason": null,
+                "name": "c0", "id": format!("{a}-0-1"), "state": "running", "pid": 4242, "restarts": 0, "exit_code": null, "reason": null,
                 "image": "image",
                 "image_digest": "sha256:0123456789abcdef", "started_at": "1970-01-01T00:00:05Z"
             }]
