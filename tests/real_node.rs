@@ -174,7 +174,7 @@ async fn a_restarted_node_finds_everything_as_it_is() {
     let created_id = fresh_id();
     create(&world.node, &created_id, &workload()).await.unwrap();
     world.node.exit(&ended_id, 9);
-    until(&world.node, &ended_id, |c| c.exit.is_some()).await;
+    until(&world.node, &ended_id, |c| c.exit.is_some() && !c.monitor).await;
     let before = world.node.observe_all().await.unwrap();
 
     let again = world.restarted().unwrap();
