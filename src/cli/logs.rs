@@ -154,7 +154,13 @@ fn is_over(state_dir: &Path, place: &Place) -> bool {
         return false;
     };
     let record = known.fold.instances.get(&place.uid);
-    record.is_none_or(|record| record.is_over(place.n) || record.is_spent())
+    record.is_none_or(|record| {
+        // A sidecar writes on while it is ended.
+        let lives = record
+            .container(place.n)
+            .is_some_and(|c| c.phase.may_live());
+        record.is_over(place.n) || (record.is_spent() && !lives)
+    })
 }
 
 struct Place {
