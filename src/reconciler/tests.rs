@@ -25,6 +25,7 @@ use crate::{
             Event,
         },
         observed::Status,
+        spec::Port,
         state::{Reason, State},
     },
     node::FailureKind,
@@ -46,6 +47,17 @@ fn draw() -> Uid {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).unwrap();
     Uid::from_entropy(u64::from_le_bytes(bytes))
+}
+
+/// The node's port 8080.
+fn host_port() -> Port {
+    Port {
+        host: 8080,
+        container: 80,
+        protocol: "TCP".to_owned(),
+        name: None,
+        host_ip: None,
+    }
 }
 
 fn daemon(node: &FakeNode, book: &MemoryBook) -> Context<FakeNode, MemoryBook> {

@@ -135,7 +135,9 @@ fn many_at_once_all_come_and_go() {
 fn a_directory_that_somebody_holds_is_not_waited_for_without_end() {
     let dir = tempfile::tempdir().unwrap();
     let held = lock(dir.path(), HELD).unwrap();
+    let began = Instant::now();
     let refused = lock(dir.path(), Duration::from_millis(20)).unwrap_err();
+    assert!(began.elapsed() < HELD);
     assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
     drop(held);
     drop(lock(dir.path(), Duration::ZERO).unwrap());

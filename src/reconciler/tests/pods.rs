@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     model::{
         line::Exit,
-        spec::{ContainerSpec, Errand, Port, Probe, ProbeKind, RestartPolicy, Role, WorkloadSpec},
+        spec::{ContainerSpec, Errand, Probe, ProbeKind, RestartPolicy, Role, WorkloadSpec},
     },
     probes::{ErrandRounds, judge_errand},
     testing::{builders::workload, fake_node::Script},
@@ -353,13 +353,7 @@ async fn a_sandbox_that_fails_is_said_with_its_reason_and_tried_again_with_backo
 #[tokio::test]
 async fn s14_a_host_port_waits_until_its_holder_is_gone() {
     let mut spec = pod(1, &[], RestartPolicy::Always);
-    spec.containers[0].ports.push(Port {
-        host: 8080,
-        container: 80,
-        protocol: "TCP".to_owned(),
-        name: None,
-        host_ip: None,
-    });
+    spec.containers[0].ports.push(host_port());
     let mut pod = Pod::new(spec.clone());
     pod.bench.node.world().stubborn = true;
     pod.settle().await;
@@ -383,13 +377,7 @@ async fn s14_a_host_port_waits_until_its_holder_is_gone() {
 async fn s14_a_host_port_of_what_completed_or_was_evicted_is_free_once_its_sandbox_is_gone() {
     let port = || {
         let mut spec = pod(1, &[], RestartPolicy::OnFailure);
-        spec.containers[0].ports.push(Port {
-            host: 8080,
-            container: 80,
-            protocol: "TCP".to_owned(),
-            name: None,
-            host_ip: None,
-        });
+        spec.containers[0].ports.push(host_port());
         spec
     };
     let mut pod = Pod::new(port());

@@ -10,7 +10,6 @@ use crate::{
         ids::{InstanceId, Seq},
         line::Moment,
         phase::Phase,
-        spec::Port,
     },
 };
 
@@ -226,13 +225,7 @@ async fn whoever_waits_for_the_port_of_what_failed_for_good_is_woken_when_it_is_
     let accept = |name: &str| {
         let text = definition("Never", 1, 1);
         let mut spec = definition::parse(&text, Strictness::Lenient).unwrap().spec;
-        spec.containers[0].ports.push(Port {
-            host: 8080,
-            container: 80,
-            protocol: "TCP".to_owned(),
-            name: None,
-            host_ip: None,
-        });
+        spec.containers[0].ports.push(host_port());
         let uid = draw();
         let accepted = Event::Accepted {
             uid: uid.clone(),
